@@ -1,0 +1,3 @@
+//! nginx's configuration language: text in, one checked [`model`] or every mistake at once out.
+
+pub mod model;

@@ -1,0 +1,194 @@
+//! What a session may ask of an engine, and what an engine may answer.
+
+use core::net::SocketAddr;
+
+use crate::worker::chunks::Chunk;
+
+use super::token::{ConnId, Lane};
+
+/// An operation on one connection. Exactly one [`Event`] answers each.
+#[derive(Debug)]
+pub enum Op {
+    /// Wait for a client on a listener. Answer: `Accepted`.
+    Accept,
+    /// Make a socket and connect it. Answer: `Connected`.
+    Connect(Box<ConnectTo>),
+    /// Wait for bytes. Answer: `Received`; an empty load is the end of the stream.
+    Recv,
+    /// Write a non-empty load. Answer: `Sent` with what is left of it, which may be nothing.
+    Send(Load),
+    /// End our half of the stream (`shutdown(SHUT_WR)`). Answer: `Shut`.
+    Shutdown,
+    /// Make the operations in flight on this connection finish soon. Answer: `Cancelled`.
+    Cancel,
+    /// Close the socket. Only pushed when nothing else is in flight. Answer: `Closed`.
+    Close {
+        /// Send RST and forget unsent bytes (`SO_LINGER` with zero) instead of FIN.
+        reset: bool,
+    },
+}
+
+impl Op {
+    /// The lane the operation occupies until its event.
+    #[must_use]
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::Accept | Self::Recv => Lane::Recv,
+            Self::Connect(_) | Self::Send(_) | Self::Shutdown => Lane::Send,
+            Self::Cancel | Self::Close { .. } => Lane::Control,
+        }
+    }
+}
+
+/// The outcome of one operation.
+#[derive(Debug)]
+pub enum Event {
+    /// A client; adopt the handle into a slot or discard it.
+    Accepted(Handle),
+    /// The connection is established.
+    Connected,
+    /// Bytes that arrived; empty means that the peer ended its half of the stream.
+    Received(Load),
+    /// What is left of the load; empty when all of it was written.
+    Sent(Load),
+    /// Our half of the stream is ended.
+    Shut,
+    /// The cancellation was carried out; the cancelled operations report for themselves.
+    Cancelled,
+    /// The socket is closed; nothing follows for this connection.
+    Closed,
+    /// The operation failed.
+    Failed {
+        /// The errno, positive, as in `errno(3)`; `ECANCELED` after a `Cancel`.
+        errno: i32,
+        /// The load that travelled with the operation, untouched or partly written.
+        load: Option<Load>,
+    },
+    /// Another thread put something into the mailbox ([`ConnId::MAILBOX`] only).
+    Woken,
+}
+
+/// An event and the operation it answers.
+#[derive(Debug)]
+pub struct Completion {
+    /// The connection the operation was pushed for.
+    pub conn: ConnId,
+    /// The lane that is free again.
+    pub lane: Lane,
+    /// The outcome.
+    pub event: Event,
+}
+
+/// Bytes on loan: they travel with an operation and return with its event.
+///
+/// Move-only. Dropping a `Chunk` load would lose a buffer, so a load ends in
+/// [`Chunks::give_load`](crate::worker::chunks::Chunks::give_load).
+#[derive(Debug)]
+pub enum Load {
+    /// A part of a pooled chunk: what a receive brings and a tunnel passes on.
+    Chunk(Chunk),
+    /// Bytes of our own, such as a head or an answer, with the position of the first unsent one.
+    Bytes {
+        /// The memory.
+        bytes: Vec<u8>,
+        /// How much of it is already written.
+        start: usize,
+    },
+}
+
+impl Load {
+    /// A load of no bytes: the end of a stream.
+    pub const EMPTY: Self = Self::Bytes { bytes: Vec::new(), start: 0 };
+
+    /// A load of owned bytes.
+    #[must_use]
+    pub const fn owned(bytes: Vec<u8>) -> Self {
+        Self::Bytes { bytes, start: 0 }
+    }
+
+    /// How many bytes are still in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.len(),
+            Self::Bytes { bytes, start } => bytes.len() - start,
+        }
+    }
+
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes `count` bytes off the front: they are written.
+    ///
+    /// # Panics
+    /// If the load holds fewer.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.len(), "a load of {} bytes cannot lose {count}", self.len());
+        match self {
+            Self::Chunk(chunk) => chunk.advance(count),
+            Self::Bytes { start, .. } => *start += count,
+        }
+    }
+}
+
+/// A socket on its way between an engine and a connection slot: a descriptor, or a simulated one.
+///
+/// Move-only; dropping one leaks the descriptor, so it ends in `Engine::adopt` or
+/// `Engine::discard`.
+#[derive(Debug, Eq, PartialEq)]
+#[must_use]
+pub struct Handle(i32);
+
+impl Handle {
+    /// Wraps the number by which the engine knows the socket.
+    pub const fn new(number: i32) -> Self {
+        Self(number)
+    }
+
+    /// The number by which the engine knows the socket.
+    #[must_use]
+    pub const fn number(&self) -> i32 {
+        self.0
+    }
+}
+
+/// An address of either kind a socket can have here.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Addr {
+    /// IPv4 or IPv6.
+    Inet(SocketAddr),
+    /// A unix-domain path; empty when the peer is unnamed.
+    Unix(Box<str>),
+}
+
+impl core::fmt::Display for Addr {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Inet(addr) => write!(f, "{addr}"),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+/// The two ends of an established socket.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ends {
+    /// Who is at the other end.
+    pub peer: Addr,
+    /// The address on this machine.
+    pub local: Addr,
+}
+
+/// Where and how to connect.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConnectTo {
+    /// The server's address.
+    pub addr: Addr,
+    /// `SO_KEEPALIVE` on the new socket (`proxy_socket_keepalive`).
+    pub keepalive: bool,
+    /// `TCP_NODELAY` on the new socket (`tcp_nodelay`).
+    pub nodelay: bool,
+}

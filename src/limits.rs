@@ -1,0 +1,63 @@
+//! Every bound and every built-in number of the program, each with its reason.
+//!
+//! Values that an operator may set (nginx's directives) have their defaults in the directive table,
+//! not here. Units come last in a name.
+
+/// One pooled buffer. 16 KB is where copying stops getting cheaper for bulk and a slow reader does
+/// not yet hold much (measured, `docs/PERFORMANCE.md`).
+pub const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Buffers of a worker's pool at start: 4 MB. A larger ring is walked in order and falls out of the
+/// second-level cache; a smaller one runs dry under bulk.
+pub const CHUNKS_BASE: usize = 256;
+
+/// Buffers a worker's pool may grow to while slow readers keep the base away: 64 MB. Beyond it
+/// receives wait for a buffer to come home.
+pub const CHUNKS_MAX: usize = 4096;
+
+const _: () = assert!(CHUNKS_BASE <= CHUNKS_MAX && CHUNKS_BASE.is_power_of_two());
+const _: () = assert!(CHUNKS_BASE <= 32 * 1024, "a kernel buffer ring has at most 32768 entries");
+
+/// Accepted sockets an engine may hold before the worker asked for them; bounds what a multishot
+/// accept can pile up while the connection table is full.
+pub const ACCEPT_AHEAD_MAX: usize = 64;
+
+/// Entries of the submission queue: one turn's operations normally fit; a fuller turn submits twice.
+pub const SUBMISSION_ENTRIES: u32 = 1024;
+
+/// Smallest completion queue. A full queue silently ends multishot operations, so the queue is
+/// sized for all connections with three lanes each, and never below this.
+pub const COMPLETION_ENTRIES_MIN: u32 = 4096;
+
+/// Events an engine reports per turn; bounds how long timers and the mailbox wait.
+pub const EVENTS_PER_TURN: usize = 1024;
+
+/// One slot of the timer wheel. A timer fires at most this late, never early.
+pub const WHEEL_TICK_MS: u64 = 10;
+
+/// Fields of one request or response head; more is refused (431, or 502 for an upstream).
+/// Browsers send about 20, nginx's own default bound is on bytes only.
+pub const HEAD_FIELDS_MAX: usize = 128;
+
+/// Bytes of one chunk-size line in a chunked body, extensions included.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+
+/// Bytes of the trailer section of a chunked body.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a connection that got its last answer is read and thrown away, so that the answer is
+/// not lost to a reset (RFC 9112 section 9.6; nginx's `lingering_timeout` and `lingering_time`).
+pub const LINGER_QUIET_MS: u64 = 5_000;
+
+/// The bound on all of it.
+pub const LINGER_TOTAL_MS: u64 = 30_000;
+
+/// How long accepting pauses after the system refused a descriptor (EMFILE, ENFILE, ENOBUFS,
+/// ENOMEM), as nginx's `accept_mutex_delay`.
+pub const ACCEPT_PAUSE_MS: u64 = 500;
+
+/// How deep maps, includes and error pages may nest before the configuration is refused.
+pub const INCLUDE_DEPTH_MAX: usize = 16;
+
+/// How deep a map's value may refer to other maps while it is evaluated.
+pub const MAP_DEPTH_MAX: usize = 8;

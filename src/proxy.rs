@@ -1,0 +1,1 @@
+//! The embedding interface: a configured proxy that runs inside this process.

@@ -1,0 +1,1 @@
+//! Which server and which location take a request.

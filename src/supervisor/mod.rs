@@ -1,0 +1,1 @@
+//! Processes, threads and signals: starts the workers and stops them.

@@ -1,0 +1,8 @@
+//! The system beneath: memory lent to the kernel, sockets, processes.
+//!
+//! With `engine/uring.rs` the only home of `unsafe`; each block says who owns the memory and until
+//! when. Deliberately absent: HTTP, configuration, policy.
+
+#![allow(unsafe_code)]
+
+pub mod buffers;

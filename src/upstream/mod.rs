@@ -1,0 +1,1 @@
+//! Groups of upstream servers and the choice among them.

@@ -1,0 +1,217 @@
+//! The pool of receive buffers, and the promise that each comes home.
+//!
+//! A [`Chunk`] is a move-only claim on one buffer of [`CHUNK_BYTES`]; who holds the claim may read
+//! and write the memory, so two holders never see each other's bytes. The pool has a fixed base,
+//! and grows by single chunks while blocked sends keep the base away, up to a bound; grown memory
+//! goes back to the system when its chunk comes home. Deliberately absent: who waits for a chunk
+//! (the engine knows which lanes are hungry), and any copy.
+
+use crate::limits::{CHUNK_BYTES, CHUNKS_BASE, CHUNKS_MAX};
+use crate::sys::buffers::Buffers;
+
+use crate::conn::Load;
+
+/// A claim on the bytes `start..end` of one pooled buffer.
+#[derive(Debug)]
+pub struct Chunk {
+    id: u32,
+    start: u32,
+    end: u32,
+}
+
+impl Chunk {
+    /// The buffer's number: dense, stable while the claim lives; the base is `0..CHUNKS_BASE`.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// How many bytes are in the claimed range.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether the claimed range is empty.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Takes `count` bytes off the front.
+    ///
+    /// # Panics
+    /// If the range holds fewer.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.len(), "a chunk of {} bytes cannot lose {count}", self.len());
+        self.start += u32::try_from(count).expect("a chunk is far smaller than 4 GB");
+    }
+
+    /// Keeps only the first `count` bytes of the range.
+    ///
+    /// # Panics
+    /// If the range holds fewer.
+    pub fn truncate(&mut self, count: usize) {
+        assert!(count <= self.len(), "a chunk of {} bytes has no first {count}", self.len());
+        self.end = self.start + u32::try_from(count).expect("a chunk is far smaller than 4 GB");
+    }
+}
+
+/// One worker's pool.
+#[derive(Debug)]
+pub struct Chunks {
+    buffers: Buffers,
+    free: Vec<u32>,
+    out: usize,
+    max: usize,
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self::new(CHUNKS_BASE, CHUNKS_MAX)
+    }
+}
+
+impl Chunks {
+    /// A pool of `base` chunks that may grow to `max`.
+    ///
+    /// # Panics
+    /// If `base` is zero, `max` is smaller, or the system refuses the memory for the base.
+    #[must_use]
+    pub fn new(base: usize, max: usize) -> Self {
+        assert!(base > 0 && base <= max, "a pool of {base} to {max} chunks");
+        let buffers = Buffers::new(base, CHUNK_BYTES);
+        let count = u32::try_from(base).expect("chunk counts fit 32 bits");
+        Self { buffers, free: (0..count).rev().collect(), out: 0, max }
+    }
+
+    /// Lends a chunk whose range is the whole buffer; grows the pool if it must and may.
+    pub fn take(&mut self) -> Option<Chunk> {
+        self.take_free().or_else(|| {
+            if self.buffers.live() >= self.max {
+                return None;
+            }
+            let id = self.buffers.grow()?;
+            self.out += 1;
+            Some(Self::whole(id))
+        })
+    }
+
+    /// Lends a chunk that lies free already; never grows.
+    pub fn take_free(&mut self) -> Option<Chunk> {
+        let id = self.free.pop()?;
+        self.out += 1;
+        Some(Self::whole(id))
+    }
+
+    /// Takes a chunk home.
+    pub fn give(&mut self, chunk: Chunk) {
+        debug_assert!(self.out > 0, "chunk {} came home twice", chunk.id);
+        self.out -= 1;
+        if self.buffers.is_base(chunk.id) {
+            self.free.push(chunk.id);
+        } else {
+            self.buffers.shrink(chunk.id);
+        }
+    }
+
+    /// Takes whatever pooled memory a load holds home.
+    pub fn give_load(&mut self, load: Load) {
+        if let Load::Chunk(chunk) = load {
+            self.give(chunk);
+        }
+    }
+
+    /// The bytes of the claimed range.
+    #[must_use]
+    pub fn bytes(&self, chunk: &Chunk) -> &[u8] {
+        &self.buffers.bytes(chunk.id)[chunk.start as usize..chunk.end as usize]
+    }
+
+    /// The bytes of the claimed range, to write.
+    #[must_use]
+    pub fn bytes_mut(&mut self, chunk: &mut Chunk) -> &mut [u8] {
+        &mut self.buffers.bytes_mut(chunk.id)[chunk.start as usize..chunk.end as usize]
+    }
+
+    /// The bytes of a load, wherever they are.
+    #[must_use]
+    pub fn load_bytes<'a>(&'a self, load: &'a Load) -> &'a [u8] {
+        match load {
+            Load::Chunk(chunk) => self.bytes(chunk),
+            Load::Bytes { bytes, start } => &bytes[*start..],
+        }
+    }
+
+    /// Where the buffer of a chunk begins, for an engine that lends it to the kernel.
+    #[must_use]
+    pub fn address(&self, id: u32) -> *mut u8 {
+        self.buffers.address(id)
+    }
+
+    /// Names a chunk again that went to the kernel as a number: the kernel's claim ends here.
+    ///
+    /// Only for an engine, and only once for each number it got from [`id_of`](Self::id_of).
+    #[must_use]
+    pub fn claim(&self, id: u32, len: usize) -> Chunk {
+        debug_assert!(len <= CHUNK_BYTES);
+        let mut chunk = Self::whole(id);
+        chunk.truncate(len);
+        chunk
+    }
+
+    /// Turns a claim into a number, for an engine that lends the buffer to the kernel.
+    #[must_use]
+    pub fn id_of(chunk: Chunk) -> u32 {
+        chunk.id
+    }
+
+    /// Whether a chunk could be lent now.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        !self.free.is_empty() || self.buffers.live() < self.max
+    }
+
+    /// How many chunks are lent at the moment, to sessions and to the kernel.
+    #[must_use]
+    pub const fn out(&self) -> usize {
+        self.out
+    }
+
+    const fn whole(id: u32) -> Chunk {
+        Chunk { id, start: 0, end: CHUNK_BYTES as u32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pool_grows_to_its_bound_and_shrinks_back() {
+        let mut pool = Chunks::new(2, 4);
+        let mut lent: Vec<Chunk> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!((lent.len(), pool.out()), (4, 4));
+        for (n, chunk) in lent.iter_mut().enumerate() {
+            pool.bytes_mut(chunk).fill(n as u8);
+        }
+        for (n, chunk) in lent.iter().enumerate() {
+            assert!(pool.bytes(chunk).iter().all(|&b| b == n as u8));
+        }
+        assert!(!pool.has_any());
+        lent.drain(..).for_each(|chunk| pool.give(chunk));
+        assert_eq!((pool.out(), pool.buffers.live()), (0, 2));
+        assert!(pool.take_free().is_some() && pool.take_free().is_some());
+        assert!(pool.take_free().is_none());
+    }
+
+    #[test]
+    fn a_range_loses_its_front_and_its_back() {
+        let mut pool = Chunks::new(1, 1);
+        let mut chunk = pool.take().unwrap();
+        pool.bytes_mut(&mut chunk)[..5].copy_from_slice(b"abcde");
+        chunk.truncate(5);
+        chunk.advance(2);
+        assert_eq!(pool.bytes(&chunk), b"cde");
+    }
+}
