@@ -61,3 +61,22 @@ pub const INCLUDE_DEPTH_MAX: usize = 16;
 
 /// How deep a map's value may refer to other maps while it is evaluated.
 pub const MAP_DEPTH_MAX: usize = 8;
+
+/// How deep blocks may nest; http, server and nested locations need five or six.
+pub const BLOCK_DEPTH_MAX: usize = 32;
+
+/// Files of one configuration, each inclusion counted: far above a site per file on a large host,
+/// far below what files that include each other twice would make.
+pub const CONFIG_FILES_MAX: usize = 4096;
+
+/// Bytes of one configuration, all files together.
+pub const CONFIG_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of one argument, as nginx's reading buffer bounds it.
+pub const CONFIG_WORD_BYTES_MAX: usize = 4096;
+
+/// Problems of one configuration that are told; more would not be read.
+pub const CONFIG_PROBLEMS_MAX: usize = 200;
+
+/// Characters of a source line that a diagnostic shows.
+pub const DIAGNOSTIC_LINE_CHARS_MAX: usize = 200;
