@@ -1,3 +1,10 @@
 //! HTTP/1.1 as values: heads, body framing, rewriting, the upgrade rules. No socket, no clock.
 
+pub mod facts;
+pub mod fields;
+pub mod head;
+mod map;
+mod names;
+pub mod template;
+pub mod time;
 pub mod variables;
