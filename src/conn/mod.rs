@@ -7,5 +7,5 @@ pub mod table;
 pub mod token;
 
 pub use op::{Addr, Completion, ConnectTo, Ends, Event, Handle, Load, Op};
-pub use table::{ConnTable, Owner};
+pub use table::{ConnTable, Fate, Ops, Owner, Side};
 pub use token::{ConnId, Lane, Token};
