@@ -15,6 +15,8 @@
 //!
 //! Readiness never leaves an engine. Deliberately absent: HTTP, sessions, configuration.
 
+pub mod sim;
+
 use crate::clock::{Instant, Now};
 use crate::conn::{Completion, ConnId, Ends, Handle, Op};
 use crate::worker::chunks::Chunks;
