@@ -15,6 +15,8 @@
 //!
 //! Readiness never leaves an engine. Deliberately absent: HTTP, sessions, configuration.
 
+pub mod epoll;
+pub mod probe;
 pub mod sim;
 
 use crate::clock::{Instant, Now};
@@ -51,4 +53,10 @@ pub trait Engine {
     /// Submits what was pushed, waits for at least one event or until `until` (`None`: for ever),
     /// and appends at most [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) events.
     fn wait(&mut self, until: Option<Instant>, chunks: &mut Chunks, events: &mut Vec<Completion>);
+
+    /// How many chunks the engine holds that travel with no operation: a ring of buffers that it
+    /// keeps filled. The pool is complete when [`Chunks::out`] is no more than this.
+    fn chunks_lent(&self) -> usize {
+        0
+    }
 }

@@ -6,3 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod buffers;
+pub mod clock;
+pub mod eventfd;
+pub mod listen;
+pub mod socket;

@@ -1,0 +1,36 @@
+//! The engine contract: one script, played on every engine, with equal transcripts.
+
+mod scenarios;
+mod sockets;
+mod stage;
+mod world;
+
+use sockets::{Real, Sockets};
+use stage::Stage;
+use upsplice::engine::epoll::Epoll;
+use upsplice::sys::eventfd::Waker;
+use world::World;
+
+impl Real for Epoll {
+    fn set_up(connections: usize, mailbox: &Waker) -> Self {
+        Self::new(connections, mailbox).unwrap()
+    }
+}
+
+/// Plays every scenario in one world; the transcripts by name.
+fn play_all<W: World>() -> Vec<(&'static str, Vec<String>)> {
+    scenarios::all::<W>()
+        .into_iter()
+        .map(|scenario| {
+            println!("{}", scenario.name);
+            let mut stage = Stage::<W>::new(scenario.connections, scenario.pool);
+            (scenario.play)(&mut stage);
+            (scenario.name, stage.finish())
+        })
+        .collect()
+}
+
+#[test]
+fn epoll_keeps_the_contract() {
+    play_all::<Sockets<Epoll>>();
+}
