@@ -56,6 +56,10 @@ pub const LINGER_TOTAL_MS: u64 = 30_000;
 /// ENOMEM), as nginx's `accept_mutex_delay`.
 pub const ACCEPT_PAUSE_MS: u64 = 500;
 
+/// Log lines gathered for one file before they are written ahead of the end of the turn; one line
+/// may exceed it.
+pub const LOG_BUFFER_BYTES: usize = 64 * 1024;
+
 /// How deep maps, includes and error pages may nest before the configuration is refused.
 pub const INCLUDE_DEPTH_MAX: usize = 16;
 

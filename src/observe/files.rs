@@ -1,0 +1,151 @@
+//! The log files of the process: opened once, written by every thread, reopened all at once.
+//!
+//! Deliberately absent: buffering (each thread's [`Logs`](super::log::Logs) has it) and rotation
+//! (the operator's tools move a file away and send SIGUSR1, as with nginx).
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use crate::config::model::{ErrorLog, Level};
+
+/// The open log files of a configuration.
+#[derive(Debug)]
+pub struct LogFiles {
+    access: Vec<LogFile>,
+    error: Vec<(Level, LogFile)>,
+    zone: jiff::tz::TimeZone,
+    lost: AtomicU64,
+}
+
+#[derive(Debug)]
+struct LogFile {
+    /// `None` is standard error, which nobody can reopen.
+    path: Option<String>,
+    /// Writers share it; only reopening, which swaps the file, excludes them, and briefly.
+    file: RwLock<File>,
+}
+
+/// A file that could not be opened.
+#[derive(Debug)]
+pub struct OpenError {
+    /// Which one.
+    pub path: String,
+    /// Why not.
+    pub error: io::Error,
+}
+
+impl core::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "open() \"{}\" failed: {}", self.path, self.error)
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+impl LogFiles {
+    /// Opens everything, creating files (mode 0644 less the umask) that do not exist.
+    ///
+    /// # Errors
+    /// The first file that cannot be opened.
+    pub fn open(access: &[String], error: &[ErrorLog]) -> Result<Self, OpenError> {
+        let access =
+            access.iter().map(|path| LogFile::open(Some(path))).collect::<Result<_, _>>()?;
+        let error = error
+            .iter()
+            .map(|log| Ok((log.level, LogFile::open(log.path.as_deref())?)))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { access, error, zone: jiff::tz::TimeZone::system(), lost: AtomicU64::new(0) })
+    }
+
+    /// Opens all files again by their names, for after a rotation (SIGUSR1). A file that cannot be
+    /// opened stays as it was.
+    #[must_use]
+    pub fn reopen(&self) -> Vec<OpenError> {
+        self.all().filter_map(|log| log.reopen().err()).collect()
+    }
+
+    /// Gives the files to the user whom the program is about to become, so that they can be
+    /// reopened later. Standard error and files that refuse stay as they are.
+    pub fn give_to(&self, user: nix::unistd::Uid, group: nix::unistd::Gid) {
+        for log in self.all().filter(|log| log.is_regular()) {
+            let file = log.file.read().unwrap_or_else(PoisonError::into_inner);
+            let _ = nix::unistd::fchown(file.as_fd(), Some(user), Some(group));
+        }
+    }
+
+    /// How many writes failed (a full disk, a closed standard error).
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn access_count(&self) -> usize {
+        self.access.len()
+    }
+
+    /// The least severe line that each error log takes.
+    pub(super) fn error_levels(&self) -> impl Iterator<Item = Level> {
+        self.error.iter().map(|(level, _)| *level)
+    }
+
+    pub(super) const fn zone(&self) -> &jiff::tz::TimeZone {
+        &self.zone
+    }
+
+    pub(super) fn write_access(&self, index: usize, bytes: &[u8]) {
+        self.write(&self.access[index], bytes);
+    }
+
+    pub(super) fn write_error(&self, index: usize, bytes: &[u8]) {
+        self.write(&self.error[index].1, bytes);
+    }
+
+    /// One `write(2)` of whole lines in append mode; a failure is counted and otherwise ignored,
+    /// because there is nobody left to tell.
+    fn write(&self, log: &LogFile, bytes: &[u8]) {
+        let file = log.file.read().unwrap_or_else(PoisonError::into_inner);
+        if (&*file).write_all(bytes).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &LogFile> {
+        self.access.iter().chain(self.error.iter().map(|(_, log)| log))
+    }
+}
+
+impl LogFile {
+    fn open(path: Option<&str>) -> Result<Self, OpenError> {
+        let file = open(path).map_err(|error| Self::failure(path, error))?;
+        Ok(Self { path: path.map(str::to_owned), file: RwLock::new(file) })
+    }
+
+    fn reopen(&self) -> Result<(), OpenError> {
+        let Some(path) = self.path.as_deref() else { return Ok(()) };
+        let file = open(Some(path)).map_err(|error| Self::failure(Some(path), error))?;
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+
+    fn is_regular(&self) -> bool {
+        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+        file.metadata().is_ok_and(|metadata| metadata.is_file())
+    }
+
+    fn failure(path: Option<&str>, error: io::Error) -> OpenError {
+        OpenError { path: path.unwrap_or("stderr").to_owned(), error }
+    }
+}
+
+/// `/dev/stdout` and `/dev/stderr` are duplicated and not opened: under systemd they are sockets,
+/// which `open(2)` refuses with ENXIO.
+fn open(path: Option<&str>) -> io::Result<File> {
+    match path {
+        None | Some("/dev/stderr") => Ok(File::from(io::stderr().as_fd().try_clone_to_owned()?)),
+        Some("/dev/stdout") => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+        Some(path) => File::options().append(true).create(true).open(path),
+    }
+}
