@@ -19,6 +19,9 @@ use super::schedule::{Happening, Schedule};
 /// One end of a connection: an index, never used again.
 pub(super) type EndId = usize;
 
+/// Where the lines of the trace go.
+pub(super) type Sink = Box<dyn FnMut(&str)>;
+
 /// Who has an end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Holder {
@@ -91,7 +94,7 @@ pub(super) struct Net {
     /// Ends at which something changed since the world last looked.
     pub(super) touched: Vec<EndId>,
     ends: Vec<End>,
-    sink: Option<Box<dyn FnMut(&str)>>,
+    sink: Option<Sink>,
 }
 
 impl Net {
@@ -110,7 +113,7 @@ impl Net {
         }
     }
 
-    pub(super) fn trace_to(&mut self, sink: Box<dyn FnMut(&str)>) {
+    pub(super) fn trace_to(&mut self, sink: Sink) {
         self.sink = Some(sink);
     }
 

@@ -393,7 +393,7 @@ fn play(seed: u64) -> Tally {
     let mut results = Vec::new();
     for n in 0..8_usize {
         let peer = bench.sim.client_connect(&addr(80)).unwrap();
-        let sent: Vec<u8> = (0..n * 700).map(|i| (i % 251) as u8).collect();
+        let sent: Vec<u8> = (0..=250).cycle().take(n * 700).collect();
         let caught = Rc::new(RefCell::new(Caught::default()));
         let pitcher = Pitcher { left: sent.clone(), sent, caught: Rc::clone(&caught) };
         bench.sim.attach(peer, Box::new(pitcher));
