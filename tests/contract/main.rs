@@ -1,6 +1,7 @@
 //! The engine contract: one script, played on every engine, with equal transcripts.
 
 mod scenarios;
+mod sim_world;
 mod sockets;
 mod stage;
 mod world;
@@ -33,4 +34,13 @@ fn play_all<W: World>() -> Vec<(&'static str, Vec<String>)> {
 #[test]
 fn epoll_keeps_the_contract() {
     play_all::<Sockets<Epoll>>();
+}
+
+#[test]
+fn the_simulated_kernel_keeps_the_contract() {
+    let simulated = play_all::<sim_world::Simulated>();
+    let real = play_all::<Sockets<Epoll>>();
+    for ((name, simulated), (_, real)) in simulated.into_iter().zip(real) {
+        assert_eq!(simulated, real, "{name}");
+    }
 }

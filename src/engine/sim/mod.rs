@@ -82,8 +82,8 @@ impl Sim {
     }
 
     /// Stops the server at an address; what it has accepted lives on. Connects are then refused.
-    pub fn stop_serving(&self, addr: &Addr) {
-        self.0.borrow_mut().servers.retain(|(known, _)| known != addr);
+    pub fn stop_serving(&self, addr: Addr) {
+        self.0.borrow_mut().serve(addr, Server::Stopped);
     }
 
     /// The next connection that the engine made to a server driven by hand.
@@ -93,13 +93,26 @@ impl Sim {
         let (_, server) = world.servers.iter_mut().find(|(known, _)| known == addr)?;
         match server {
             Server::ByHand(waiting) => waiting.pop_front(),
-            Server::Scripted(_) | Server::Silent | Server::Unreachable => None,
+            _ => None,
         }
     }
 
     /// Acts at the peer's socket now.
     pub fn with_peer<T>(&self, peer: PeerId, act: impl FnOnce(&mut Peer<'_>) -> T) -> T {
         self.0.borrow_mut().with_peer(peer, act)
+    }
+
+    /// Whether a fault of the network or the kernel ended the peer's connection, rather than one of
+    /// the two programs.
+    #[must_use]
+    pub fn was_broken(&self, peer: PeerId) -> bool {
+        self.0.borrow().net.end(peer.0).is_broken()
+    }
+
+    /// The address from which a client came, as the engine's side sees it.
+    #[must_use]
+    pub fn address(&self, peer: PeerId) -> Addr {
+        self.0.borrow().net.end(peer.0).local.clone()
     }
 
     /// Gives a peer a program and starts it at the next wait.

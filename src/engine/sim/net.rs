@@ -62,6 +62,8 @@ pub(super) struct End {
     shut: bool,
     /// The program behind this end let go of it.
     closed: bool,
+    /// The network or the kernel gave the connection up; neither program did.
+    broken: bool,
 }
 
 impl End {
@@ -78,6 +80,11 @@ impl End {
     /// Whether a reset came or was sent.
     pub(super) fn is_dead(&self) -> bool {
         self.dead
+    }
+
+    /// Whether the network or the kernel gave the connection up.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     fn held_bytes(&self) -> usize {
@@ -162,6 +169,7 @@ impl Net {
                 dead: false,
                 shut: false,
                 closed: false,
+                broken: false,
             });
         }
         (near, far)
@@ -273,8 +281,16 @@ impl Net {
         };
         self.note(|| format!("end {end}: the network breaks the connection"));
         for end in [end, self.ends[end].other] {
+            self.ends[end].broken = true;
             self.kill(end, errno);
         }
+    }
+
+    /// The kernel gives up a connection that nobody has accepted.
+    pub(super) fn abort(&mut self, end: EndId) {
+        let other = self.ends[end].other;
+        self.ends[other].broken = true;
+        self.reset(end);
     }
 
     /// Delivers the oldest segment that travels to an end.
@@ -347,7 +363,7 @@ fn client_address(server: &Addr, end: EndId) -> Addr {
     match server {
         Addr::Inet(_) => {
             let [.., high, low] = end.to_be_bytes();
-            let ip = IpAddr::V4(Ipv4Addr::new(10, 0, high, low));
+            let ip = IpAddr::V4(Ipv4Addr::new(127, 1, high, low));
             let port = 10_000 + u16::try_from(end % 50_000).unwrap_or(0);
             Addr::Inet(SocketAddr::new(ip, port))
         }

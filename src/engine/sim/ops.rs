@@ -158,7 +158,7 @@ impl World {
         let aborted = faults.accept_aborted.hits(prng);
         self.listeners[listener].backlog.pop_front();
         if aborted {
-            self.net.reset(end);
+            self.net.abort(end);
             return Outcome::Report(Event::Failed { errno: libc::ECONNABORTED, load: None });
         }
         Outcome::Report(Event::Accepted(self.hand_out(Held::Stream(end))))
@@ -248,9 +248,11 @@ impl World {
                 let actor = script();
                 self.attach(PeerId(far), actor);
             }
+            // It became so while the attempt was on its way.
             Server::Silent | Server::Unreachable => {
                 return Event::Failed { errno: libc::ETIMEDOUT, load: None };
             }
+            Server::Stopped => return Event::Failed { errno: libc::ECONNREFUSED, load: None },
         }
         self.slot_mut(conn).socket = Socket::Stream(near);
         Event::Connected

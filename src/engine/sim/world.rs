@@ -35,6 +35,8 @@ pub(super) enum Server {
     Silent,
     /// Cannot be reached.
     Unreachable,
+    /// Was there and is not any more; what it accepted lives on.
+    Stopped,
 }
 
 /// A listening socket of the engine.
