@@ -184,6 +184,9 @@ pub struct Context<'a> {
     pub facts: &'a Facts,
     /// The request, once its head is complete.
     pub request: Option<&'a RequestHead>,
+    /// What came in place of a request: the bytes of a head that was refused or never finished, for
+    /// `$request`.
+    pub refused: Option<&'a [u8]>,
     /// The upstream's response (`$upstream_http_…`).
     pub response: Option<&'a ResponseHead>,
     /// The head that goes to the client (`$sent_http_…`), as bytes.

@@ -5,6 +5,8 @@ pub mod fields;
 pub mod head;
 mod map;
 mod names;
+pub mod scanner;
 pub mod template;
 pub mod time;
+pub mod uri;
 pub mod variables;

@@ -12,7 +12,7 @@ use crate::conn::Addr;
 
 use super::facts::{Context, Host, Tally, Transfer, Try};
 use super::fields::variable_names;
-use super::head::RequestHead;
+use super::head::{RequestHead, first_line};
 use super::map;
 pub use super::names::{Builtin, builtins, prefixes};
 pub use super::template::{Frozen, Template, TemplateError, TemplateErrorKind};
@@ -238,6 +238,10 @@ impl Variable {
             Self::Host => text(server_name(cx.config, cx.server), out),
             Self::IsArgs => true,
             Self::ProxyForwardedFor => address(&cx.facts.ends.peer, out),
+            Self::Request => {
+                let line = cx.refused.map(first_line).filter(|line| !line.is_empty());
+                optional(line, out)
+            }
             _ => false,
         }
     }
