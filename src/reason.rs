@@ -86,7 +86,7 @@ pub enum Fault {
     BadTarget,
     /// CONNECT, or a method the proxy does not carry.
     BadMethod,
-    /// Content-Length is repeated with other values, not a number, or beside Transfer-Encoding.
+    /// Content-Length is repeated, not a number, or beside Transfer-Encoding.
     BadContentLength,
     /// Transfer-Encoding is anything but exactly `chunked`.
     BadTransferEncoding,
@@ -94,6 +94,8 @@ pub enum Fault {
     BadChunk,
     /// The body is larger than `client_max_body_size`.
     BodyTooLarge,
+    /// A chunked body for an upstream that is spoken to in HTTP/1.0.
+    LengthRequired,
     /// An upgrade request with a body.
     UpgradeWithBody,
     /// A 101 that nobody asked for, or that names another protocol.
@@ -119,6 +121,7 @@ impl Fault {
             Self::BadTransferEncoding => "bad_transfer_encoding",
             Self::BadChunk => "bad_chunk",
             Self::BodyTooLarge => "body_too_large",
+            Self::LengthRequired => "length_required",
             Self::UpgradeWithBody => "upgrade_with_body",
             Self::BadSwitch => "bad_switch",
         }
@@ -132,6 +135,7 @@ impl Fault {
             Self::TooManyFields | Self::HeadTooLong => 431,
             Self::TargetTooLong => 414,
             Self::BadMethod => 405,
+            Self::LengthRequired => 411,
             Self::BodyTooLarge => 413,
             Self::BadTransferEncoding => 501,
             _ => 400,

@@ -79,7 +79,8 @@ impl RequestHead {
             return Err(Fault::BadMethod);
         }
         let (target, authority) = split_target(target.as_bytes(), method, bytes)?;
-        let spans = spans(parsed.headers, bytes)?;
+        let headers = parsed.headers.iter().filter(|header| is_plain_name(header.name));
+        let spans = spans(headers, bytes)?;
         let method = Span::of(method.as_bytes(), bytes).ok_or(Fault::BadRequestLine)?;
         let line = Span::of(first_line(bytes), bytes).ok_or(Fault::BadRequestLine)?;
         let fields = Fields::new(bytes.into(), spans);
@@ -194,7 +195,7 @@ impl ResponseHead {
         }
         let status = parsed.code.filter(|code| (100..=999).contains(code));
         let status = status.ok_or(Fault::BadStatusLine)?;
-        let spans = spans(parsed.headers, bytes)?;
+        let spans = spans(parsed.headers.iter(), bytes)?;
         let reason = parsed.reason.and_then(|reason| Span::of(reason.as_bytes(), bytes));
         let version = Version::of(parsed.version);
         let fields = Fields::new(bytes.into(), spans);
@@ -262,7 +263,17 @@ const fn request_fault(error: httparse::Error) -> Fault {
     }
 }
 
-fn spans(headers: &[httparse::Header<'_>], bytes: &[u8]) -> Result<Box<[FieldSpan]>, Fault> {
+/// What nginx takes for a field's name (`ignore_invalid_headers`, `underscores_in_headers off`): a
+/// request's field with another name is as if it had not been sent. `X_Real_IP` must not reach an
+/// upstream that takes it for `X-Real-IP`.
+fn is_plain_name(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+fn spans<'a>(
+    headers: impl Iterator<Item = &'a httparse::Header<'a>>,
+    bytes: &[u8],
+) -> Result<Box<[FieldSpan]>, Fault> {
     let span = |header: &httparse::Header<'_>| {
         let name = Span::of(header.name.as_bytes(), bytes)?;
         let value = header.value.trim_ascii();
@@ -270,7 +281,7 @@ fn spans(headers: &[httparse::Header<'_>], bytes: &[u8]) -> Result<Box<[FieldSpa
         let value = if value.is_empty() { Some(Span::default()) } else { Span::of(value, bytes) };
         Some(FieldSpan { name, value: value? })
     };
-    headers.iter().map(|header| span(header).ok_or(Fault::BadField)).collect()
+    headers.map(|header| span(header).ok_or(Fault::BadField)).collect()
 }
 
 /// The first line without its end.
@@ -451,6 +462,14 @@ mod tests {
         assert_eq!(fields.members("connection").count(), 3);
         assert_eq!(fields.iter().len(), 4);
         assert_eq!(head.request_line(), b"GET / HTTP/1.1");
+    }
+
+    #[test]
+    fn a_field_with_an_unusual_name_is_as_if_it_had_not_been_sent() {
+        let head =
+            request("GET / HTTP/1.1\r\nHost: h\r\nX_Real_IP: 1\r\nHo$t: x\r\nA.b: c\r\n\r\n");
+        let head = head.unwrap();
+        assert_eq!(head.fields().iter().len(), 1);
     }
 
     #[test]
