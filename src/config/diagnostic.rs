@@ -140,6 +140,11 @@ impl Problems {
         self.errors > 0
     }
 
+    /// How many were recorded.
+    pub(super) const fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// Whether so much is wrong that more would not help; the phases that loop over a file's text
     /// stop at it.
     pub(super) const fn is_full(&self) -> bool {

@@ -30,7 +30,6 @@ impl Directive {
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     pub(super) directives: Vec<Directive>,
-    pub(super) close: Span,
 }
 
 /// What a parse works with.
@@ -59,12 +58,9 @@ impl Reading<'_> {
         depth: usize,
     ) -> Vec<Directive> {
         stack.push(name.clone());
-        let bytes = text.len();
         let file = self.sources.add(name, text);
         let tokens = lex(file, &self.sources.file(file).text, self.problems);
-        let end = Span::new(file, bytes.saturating_sub(1), bytes);
-        let mut parser =
-            Parser { reading: self, stack, tokens: tokens.into_iter().peekable(), end };
+        let mut parser = Parser { reading: self, stack, tokens: tokens.into_iter() };
         let mut directives = Vec::new();
         loop {
             let (found, close) = parser.directives(depth, false);
@@ -161,9 +157,7 @@ fn holds_data(name: &str) -> bool {
 struct Parser<'p, 'a> {
     reading: &'p mut Reading<'a>,
     stack: &'p mut Vec<String>,
-    tokens: core::iter::Peekable<std::vec::IntoIter<Token>>,
-    /// The end of the file.
-    end: Span,
+    tokens: std::vec::IntoIter<Token>,
 }
 
 impl Parser<'_, '_> {
@@ -221,21 +215,19 @@ impl Parser<'_, '_> {
         }
         let data = words.first().is_some_and(|name| holds_data(&name.text));
         let (directives, close) = self.directives(depth, data);
-        let close = close.unwrap_or_else(|| {
+        if close.is_none() {
             let name = words.first().map_or("{", |word| word.text.as_str());
             let message = format!("the block of \"{name}\" is not closed");
             self.reading
                 .problems
                 .error(open, message)
                 .help("unexpected end of file, expecting \"}\"");
-            self.end
-        });
-        Block { directives, close }
+        }
+        Block { directives }
     }
 
     fn skip_block(&mut self) -> Block {
         let mut depth = 1;
-        let mut close = self.end;
         for token in self.tokens.by_ref() {
             match token.kind {
                 Kind::Open => depth += 1,
@@ -243,11 +235,10 @@ impl Parser<'_, '_> {
                 Kind::Word(_) | Kind::End => {}
             }
             if depth == 0 {
-                close = token.span;
                 break;
             }
         }
-        Block { directives: Vec::new(), close }
+        Block { directives: Vec::new() }
     }
 
     /// Makes a directive of `words`, or of an `include` all the directives it stands for.

@@ -38,7 +38,7 @@ impl Outside for System {
         let found = (host, port).to_socket_addrs().map_err(|error| {
             // "failed to lookup address information: Name or service not known"
             let text = error.to_string();
-            text.rsplit_once(": ").map_or(text.clone(), |(_, why)| why.to_owned())
+            text.rsplit_once(": ").map_or_else(|| text.clone(), |(_, why)| why.to_owned())
         })?;
         // The resolver repeats an address for each kind of socket it knows.
         let mut addresses = Vec::new();
