@@ -84,3 +84,11 @@ pub const CONFIG_PROBLEMS_MAX: usize = 200;
 
 /// Characters of a source line that a diagnostic shows.
 pub const DIAGNOSTIC_LINE_CHARS_MAX: usize = 200;
+
+/// Turns a stopping worker takes at most until all its cancelled operations have reported. Each
+/// lasts at most [`ACCEPT_PAUSE_MS`]; a kernel that needs more is left behind.
+pub const STOP_TURNS_MAX: u32 = 1000;
+
+/// Draws of `ip_hash` that may hit a peer which is down or tried, before round robin decides; nginx's
+/// number, so that clients meet the same peers.
+pub const IP_HASH_TRIES_MAX: usize = 20;

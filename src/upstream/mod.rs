@@ -1,1 +1,3 @@
 //! Groups of upstream servers and the choice among them.
+
+pub mod balance;
