@@ -60,6 +60,29 @@ pub const ACCEPT_PAUSE_MS: u64 = 500;
 /// may exceed it.
 pub const LOG_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Tries to bind an address that is in use: a predecessor that was just killed may hold it for some
+/// milliseconds.
+pub const BIND_ATTEMPTS: u32 = 4;
+
+/// The pause between two tries to bind.
+pub const BIND_PAUSE_MS: u64 = 100;
+
+/// Descriptors that the process needs beside connections: standard streams, logs, rings, eventfds,
+/// listeners.
+pub const DESCRIPTORS_BESIDE: u64 = 64;
+
+/// A worker that ran this long before it panicked is restarted at once.
+pub const RESTART_CALM_MS: u64 = 60_000;
+
+/// The pause before a restart that follows a short life; doubles with each.
+pub const RESTART_PAUSE_MS: u64 = 100;
+
+/// The longest pause before a restart.
+pub const RESTART_PAUSE_MAX_MS: u64 = 10_000;
+
+/// How long a stop waits for workers that do not answer before the process ends without them.
+pub const STOP_GRACE_MS: u64 = 5_000;
+
 /// How deep maps, includes and error pages may nest before the configuration is refused.
 pub const INCLUDE_DEPTH_MAX: usize = 16;
 

@@ -22,7 +22,7 @@ pub struct LogFiles {
 
 #[derive(Debug)]
 struct LogFile {
-    /// `None` is standard error, which nobody can reopen.
+    /// `None` is standard error: whatever that is at the moment of opening.
     path: Option<String>,
     /// Writers share it; only reopening, which swaps the file, excludes them, and briefly.
     file: RwLock<File>,
@@ -124,8 +124,8 @@ impl LogFile {
     }
 
     fn reopen(&self) -> Result<(), OpenError> {
-        let Some(path) = self.path.as_deref() else { return Ok(()) };
-        let file = open(Some(path)).map_err(|error| Self::failure(Some(path), error))?;
+        let path = self.path.as_deref();
+        let file = open(path).map_err(|error| Self::failure(path, error))?;
         *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
         Ok(())
     }

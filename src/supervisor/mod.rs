@@ -1,3 +1,6 @@
 //! Processes, threads and signals: starts the workers and stops them.
 
-pub mod outside;
+pub mod listeners;
+pub mod pid_file;
+pub mod signals;
+pub mod system;

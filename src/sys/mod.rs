@@ -9,4 +9,5 @@ pub mod buffers;
 pub mod clock;
 pub mod eventfd;
 pub mod listen;
+pub mod process;
 pub mod socket;

@@ -1,0 +1,161 @@
+//! The process's share of the system: descriptors, CPUs, the user it runs as.
+
+use std::ffi::CString;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{Gid, Group, Pid, Uid, User};
+
+use crate::config::model::{Process, Workers};
+use crate::limits::DESCRIPTORS_BESIDE;
+
+/// Sets `worker_rlimit_nofile`, or raises the soft limit as far as the workers need and the hard
+/// limit allows: all workers share one process here, so the usual 1024 would starve them.
+/// Returns what the operator should know.
+pub fn raise_descriptors(process: &Process, workers: usize) -> Vec<String> {
+    let mut notes = Vec::new();
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return notes };
+    let all = workers.saturating_mul(process.worker_connections);
+    let need = u64::try_from(all).unwrap_or(u64::MAX).saturating_add(DESCRIPTORS_BESIDE);
+    let mut have = soft;
+    if let Some(wanted) = process.rlimit_nofile {
+        match setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted.max(hard)) {
+            Ok(()) => have = wanted,
+            Err(error) => notes.push(format!(
+                "worker_rlimit_nofile {wanted} is refused ({error}); the limit stays at {soft}. \
+                 Only root may exceed the hard limit of {hard}"
+            )),
+        }
+    } else if soft < need && soft < hard {
+        let raised = need.min(hard);
+        if setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok() {
+            have = raised;
+        }
+    }
+    if have < need {
+        let connections = process.worker_connections;
+        let each = if workers == 1 {
+            format!("{connections} worker_connections")
+        } else {
+            format!("{workers} workers with {connections} worker_connections each")
+        };
+        notes.push(format!(
+            "{each} exceed open file resource limit: {have}; \
+             raise worker_rlimit_nofile, or LimitNOFILE in the systemd unit, to {need}"
+        ));
+    }
+    notes
+}
+
+/// The CPUs this process may use, in ascending order; CPU 0 alone if the system will not say.
+#[must_use]
+pub fn allowed_cpus() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else { return vec![0] };
+    (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect()
+}
+
+/// How many workers the configuration means.
+#[must_use]
+pub fn worker_count(workers: Workers) -> usize {
+    match workers {
+        Workers::Auto => allowed_cpus().len().max(1),
+        Workers::Count(count) => count.max(1),
+    }
+}
+
+/// The CPUs of a worker: its `worker_cpu_affinity` mask (the last one serves all further workers,
+/// as in nginx), or the n-th CPU this process may use.
+#[must_use]
+pub fn cpus_of(affinity: &[Vec<usize>], allowed: &[usize], worker: usize) -> Vec<usize> {
+    match affinity.get(worker).or_else(|| affinity.last()) {
+        Some(mask) => mask.clone(),
+        None if allowed.is_empty() => Vec::new(),
+        None => vec![allowed[worker % allowed.len()]],
+    }
+}
+
+/// Pins the calling thread; an empty list leaves it free.
+///
+/// # Errors
+/// If none of the CPUs may be used.
+pub fn pin(cpus: &[usize]) -> nix::Result<()> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    for &cpu in cpus {
+        set.set(cpu)?;
+    }
+    sched_setaffinity(Pid::from_raw(0), &set)
+}
+
+/// Whom the program becomes after it has bound its ports.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// For messages.
+    pub name: String,
+    /// The user.
+    pub uid: Uid,
+    /// The group.
+    pub gid: Gid,
+}
+
+/// Finds the user and group of the configuration: the group is the one named, else the group of the
+/// user's own name, as in nginx.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn look_up(user: &str, group: Option<&str>) -> Result<Identity, String> {
+    let found = User::from_name(user).ok().flatten();
+    let uid =
+        found.map(|found| found.uid).ok_or_else(|| format!("user: there is no user \"{user}\""))?;
+    let group = group.unwrap_or(user);
+    let found = Group::from_name(group).ok().flatten();
+    let gid = found
+        .map(|found| found.gid)
+        .ok_or_else(|| format!("user: there is no group \"{group}\""))?;
+    Ok(Identity { name: user.to_owned(), uid, gid })
+}
+
+/// Becomes that user for good, with the user's own groups. All threads change at once, so call it
+/// before a worker could hold anything that only root may.
+///
+/// # Errors
+/// A sentence for the operator; the program must not go on, for it may be half changed.
+pub fn become_user(identity: &Identity) -> Result<(), String> {
+    let failed = |call: &'static str| {
+        move |error: nix::Error| format!("user {}: {call}() failed: {error}", identity.name)
+    };
+    let name = CString::new(identity.name.as_str()).map_err(|_| "user: a NUL in the name")?;
+    nix::unistd::setgid(identity.gid).map_err(failed("setgid"))?;
+    nix::unistd::initgroups(&name, identity.gid).map_err(failed("initgroups"))?;
+    nix::unistd::setuid(identity.uid).map_err(failed("setuid"))?;
+    // Changing the user took away core dumps and access to our own /proc entries; nginx, too, asks
+    // for them back.
+    let _ = nix::sys::prctl::set_dumpable(true);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_gets_its_mask_or_the_nth_allowed_cpu() {
+        let masks = [vec![0], vec![2, 3]];
+        assert_eq!(cpus_of(&masks, &[0, 1], 0), [0]);
+        assert_eq!(cpus_of(&masks, &[0, 1], 1), [2, 3]);
+        assert_eq!(cpus_of(&masks, &[0, 1], 5), [2, 3]);
+        assert_eq!(cpus_of(&[], &[1, 4], 0), [1]);
+        assert_eq!(cpus_of(&[], &[1, 4], 3), [4]);
+        assert!(cpus_of(&[], &[], 0).is_empty());
+    }
+
+    #[test]
+    fn root_is_found_and_a_stranger_is_not() {
+        let root = look_up("root", None).unwrap();
+        assert_eq!((root.uid.as_raw(), root.gid.as_raw()), (0, 0));
+        assert!(look_up("no-such-user", None).unwrap_err().contains("no-such-user"));
+        assert!(look_up("root", Some("no-such-group")).unwrap_err().contains("no-such-group"));
+    }
+}
