@@ -3,7 +3,7 @@
 use crate::config::model::Settings;
 
 use super::facts::Context;
-use super::rewrite;
+use super::{rewrite, uri};
 
 /// What a client that waits with its body is told to go on with.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -32,6 +32,25 @@ pub fn answer(cx: &Context<'_>, status: u16, keep_alive: bool) -> Answer {
     page(cx, status, keep_alive, "text/html", &html(settings, status))
 }
 
+/// The redirect to the same path with a slash at its end
+/// ([`Found::AddSlash`](crate::route::Found)). The new address is relative, so that it holds behind
+/// other proxies too.
+#[must_use]
+pub fn add_slash(cx: &Context<'_>, keep_alive: bool) -> Answer {
+    let settings = &cx.config.locations[cx.location].settings;
+    let mut target = Vec::new();
+    if let Some(request) = cx.request {
+        uri::encode(request.path(), &mut target);
+        target.push(b'/');
+        if let Some(args) = request.args() {
+            target.push(b'?');
+            target.extend_from_slice(args);
+        }
+    }
+    let body = html(settings, 301);
+    whole(cx, 301, keep_alive, &[("Location", &target), ("Content-Type", b"text/html")], &body)
+}
+
 /// A whole response with a given body.
 #[must_use]
 pub fn page(
@@ -41,11 +60,23 @@ pub fn page(
     content_type: &str,
     body: &[u8],
 ) -> Answer {
+    whole(cx, status, keep_alive, &[("Content-Type", content_type.as_bytes())], body)
+}
+
+fn whole(
+    cx: &Context<'_>,
+    status: u16,
+    keep_alive: bool,
+    fields: &[(&str, &[u8])],
+    body: &[u8],
+) -> Answer {
     let settings = &cx.config.locations[cx.location].settings;
     let mut bytes = Vec::with_capacity(body.len() + 256);
     bytes.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", phrase(status)).as_bytes());
     rewrite::product_and_date(cx, settings, |_| false, &mut bytes);
-    rewrite::field("Content-Type", content_type.as_bytes(), &mut bytes);
+    for (name, value) in fields {
+        rewrite::field(name, value, &mut bytes);
+    }
     rewrite::content_length(body.len() as u64, &mut bytes);
     rewrite::connection(settings, keep_alive, status == 426, &mut bytes);
     match status {
@@ -82,6 +113,7 @@ fn html(settings: &Settings, status: u16) -> Vec<u8> {
 pub const fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        301 => "Moved Permanently",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",
@@ -105,6 +137,7 @@ pub const fn phrase(status: u16) -> &'static str {
 /// What happened, for a person.
 const fn sentence(status: u16) -> &'static str {
     match status {
+        301 => "The address of this page ends with a slash.",
         400 => "The request could not be understood.",
         403 => "This request is not allowed here.",
         404 => "Nothing is served under this address.",
