@@ -12,21 +12,12 @@ use crate::http::facts::Captures;
 
 pub use location::Found;
 
-/// Both indexes.
+/// What is looked up for each request.
 #[derive(Debug)]
 pub struct Router {
     /// One for each listener.
     names: Vec<server_name::Names>,
     locations: location::Locations,
-}
-
-/// Where a request belongs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Route {
-    /// The server.
-    pub server: ServerId,
-    /// The location.
-    pub found: Found,
 }
 
 impl Router {
@@ -40,24 +31,36 @@ impl Router {
         }
     }
 
-    /// Where a request belongs that came to a listener (an index into [`Config::listens`]), for a
-    /// host (lower-case, without port and trailing dot) and a normalised path. `captures` gets what
-    /// the groups of the expressions matched on the way.
+    /// The server for a request that came to a listener (an index into [`Config::listens`]), by
+    /// the host it asks for: lower-case, without port and trailing dot, empty if there is none.
+    ///
+    /// `captures` gets what the groups of an expression matched.
     ///
     /// # Panics
     /// If `config` is not the one that was indexed.
     #[must_use]
-    pub fn route(
+    pub fn server(
         &self,
         config: &Config,
         listen: usize,
-        host: Option<&str>,
+        host: &[u8],
+        captures: &mut Captures,
+    ) -> ServerId {
+        self.names[listen].find(config, host, captures)
+    }
+
+    /// The location of a server for a normalised path.
+    ///
+    /// # Panics
+    /// If `config` is not the one that was indexed.
+    #[must_use]
+    pub fn location(
+        &self,
+        config: &Config,
+        server: ServerId,
         path: &[u8],
         captures: &mut Captures,
-    ) -> Route {
-        let server = self.names[listen].find(config, host.unwrap_or_default(), captures);
-        let root = config.servers[server].root;
-        let found = self.locations.find(config, root, path, captures);
-        Route { server, found }
+    ) -> Found {
+        self.locations.find(config, config.servers[server].root, path, captures)
     }
 }

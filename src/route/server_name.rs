@@ -11,11 +11,11 @@ use crate::http::facts::Captures;
 /// The names of one listener's servers.
 #[derive(Debug)]
 pub struct Names {
-    exact: HashMap<Box<str>, ServerId>,
+    exact: HashMap<Box<[u8]>, ServerId>,
     /// Keys like `.example.com`.
-    suffixes: HashMap<Box<str>, ServerId>,
+    suffixes: HashMap<Box<[u8]>, ServerId>,
     /// Keys like `www.example.`.
-    prefixes: HashMap<Box<str>, ServerId>,
+    prefixes: HashMap<Box<[u8]>, ServerId>,
     /// Server and index of the name, in the order of the file.
     patterns: Vec<(ServerId, usize)>,
     default: ServerId,
@@ -36,7 +36,7 @@ impl Names {
             let list = &config.servers[server].names;
             if list.is_empty() {
                 // A server without a name is one with the empty name, as in nginx.
-                names.exact.entry("".into()).or_insert(server);
+                names.exact.entry([].into()).or_insert(server);
             }
             for (index, name) in list.iter().enumerate() {
                 let (map, key) = match name {
@@ -48,14 +48,14 @@ impl Names {
                         continue;
                     }
                 };
-                map.entry(key.as_str().into()).or_insert(server);
+                map.entry(key.as_bytes().into()).or_insert(server);
             }
         }
         names
     }
 
     /// The server for a host: lower-case, without port and trailing dot; empty if there is none.
-    pub fn find(&self, config: &Config, host: &str, captures: &mut Captures) -> ServerId {
+    pub fn find(&self, config: &Config, host: &[u8], captures: &mut Captures) -> ServerId {
         if let Some(&server) = self.exact.get(host) {
             return server;
         }
@@ -66,7 +66,7 @@ impl Names {
             for &(server, index) in &self.patterns {
                 let name = &config.servers[server].names[index];
                 if let ServerName::Regex(pattern) = name
-                    && captures.capture(pattern, host.as_bytes())
+                    && captures.capture(pattern, host)
                 {
                     return server;
                 }
@@ -76,20 +76,20 @@ impl Names {
     }
 
     /// One look-up for each label: the first dot gives the longest tail.
-    fn find_suffix(&self, host: &str) -> Option<ServerId> {
+    fn find_suffix(&self, host: &[u8]) -> Option<ServerId> {
         if self.suffixes.is_empty() {
             return None;
         }
-        let mut dots = host.match_indices('.').filter(|&(dot, _)| dot > 0);
-        dots.find_map(|(dot, _)| self.suffixes.get(&host[dot..]).copied())
+        let mut dots = (1..host.len()).filter(|&at| host[at] == b'.');
+        dots.find_map(|dot| self.suffixes.get(&host[dot..]).copied())
     }
 
     /// The last dot gives the longest beginning.
-    fn find_prefix(&self, host: &str) -> Option<ServerId> {
+    fn find_prefix(&self, host: &[u8]) -> Option<ServerId> {
         if self.prefixes.is_empty() {
             return None;
         }
-        let mut dots = host.rmatch_indices('.').filter(|&(dot, _)| dot + 1 < host.len());
-        dots.find_map(|(dot, _)| self.prefixes.get(&host[..=dot]).copied())
+        let dots = (1..host.len()).filter(|&behind| host[behind - 1] == b'.');
+        dots.rev().find_map(|behind| self.prefixes.get(&host[..behind]).copied())
     }
 }
