@@ -1,14 +1,15 @@
-//! How the house speaks to a worker: letters in a queue, and a bell that wakes the engine.
+//! How the house speaks to a worker: letters in a queue, and an eventfd that wakes the engine.
 //!
-//! The worker owns the [`Mailbox`]; any number of threads hold a [`Sender`]. The engine is made with
-//! the mailbox's [`waker`](Mailbox::waker), hears it and reports
-//! [`Woken`](crate::conn::Event::Woken); the worker then takes the letters. Deliberately absent: answers. What a worker has to say goes into its counters and logs.
+//! The worker owns the [`Mailbox`]; any number of threads hold a [`Sender`]. The engine watches and
+//! drains the eventfd and reports [`Woken`](crate::conn::Event::Woken); the worker then takes the
+//! letters. Deliberately absent: answers. What a worker has to say goes into its counters and logs.
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::sys::eventfd::Waker;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// What the house asks of a worker.
 #[derive(Debug, Eq, PartialEq)]
@@ -26,15 +27,19 @@ pub enum Letter {
 /// The worker's side.
 #[derive(Debug)]
 pub struct Mailbox {
-    letters: Arc<Mutex<VecDeque<Letter>>>,
-    waker: Waker,
+    shared: Arc<Shared>,
 }
 
 /// The house's side.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    letters: Arc<Mutex<VecDeque<Letter>>>,
-    waker: Waker,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    letters: Mutex<VecDeque<Letter>>,
+    wake: EventFd,
 }
 
 impl Mailbox {
@@ -43,22 +48,23 @@ impl Mailbox {
     /// # Errors
     /// If the system gives no eventfd (EMFILE, ENFILE, ENOMEM).
     pub fn new() -> io::Result<(Self, Sender)> {
-        let waker = Waker::new().map_err(io::Error::from_raw_os_error)?;
-        let letters = Arc::default();
-        let sender = Sender { letters: Arc::clone(&letters), waker: waker.clone() };
-        Ok((Self { letters, waker }, sender))
-    }
-
-    /// What an engine must watch to hear of letters.
-    #[must_use]
-    pub const fn waker(&self) -> &Waker {
-        &self.waker
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let wake = EventFd::from_flags(flags)?;
+        let shared = Arc::new(Shared { letters: Mutex::default(), wake });
+        Ok((Self { shared: Arc::clone(&shared) }, Sender { shared }))
     }
 
     /// Takes all letters, oldest first. Costs no memory when there are none.
     #[must_use]
     pub fn drain(&self) -> VecDeque<Letter> {
-        std::mem::take(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl AsFd for Mailbox {
+    /// The eventfd that becomes readable with a letter, for an engine to listen to.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.wake.as_fd()
     }
 }
 
@@ -66,8 +72,9 @@ impl Sender {
     /// Puts a letter into the mailbox and wakes the worker. A letter to a worker that is gone is
     /// lost, as it should be.
     pub fn send(&self, letter: Letter) {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).push_back(letter);
-        self.waker.wake();
+        self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner).push_back(letter);
+        // The only failure is EAGAIN at a counter of 2^64 - 2, and then the worker is awake anyway.
+        let _ = self.shared.wake.write(1);
     }
 }
 
@@ -81,7 +88,7 @@ mod tests {
         assert!(mailbox.drain().is_empty());
         sender.clone().send(Letter::Quit);
         sender.send(Letter::Stop);
-        assert!(mailbox.waker().drain());
+        assert_eq!(mailbox.shared.wake.read().unwrap(), 2);
         assert_eq!(mailbox.drain(), [Letter::Quit, Letter::Stop]);
         assert!(mailbox.drain().is_empty());
     }
