@@ -121,6 +121,18 @@ impl Load {
         self.len() == 0
     }
 
+    /// Keeps only the first `count` bytes.
+    ///
+    /// # Panics
+    /// If the load holds fewer.
+    pub fn truncate(&mut self, count: usize) {
+        assert!(count <= self.len(), "a load of {} bytes has no first {count}", self.len());
+        match self {
+            Self::Chunk(chunk) => chunk.truncate(count),
+            Self::Bytes { bytes, start } => bytes.truncate(*start + count),
+        }
+    }
+
     /// Takes `count` bytes off the front: they are written.
     ///
     /// # Panics

@@ -68,6 +68,7 @@ impl Token {
 
     /// Reads what [`Self::bits`] gave; `None` if the lane byte is not one of ours.
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the fields are cut out on purpose")]
     pub const fn unpack(bits: u64) -> Option<(ConnId, Lane)> {
         let lane = match bits & 0xff {
             0 => Lane::Recv,

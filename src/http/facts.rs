@@ -149,6 +149,12 @@ impl Facts {
         self.tries.len()
     }
 
+    /// The upstream that was tried last.
+    #[must_use]
+    pub fn last_peer(&self) -> Option<&Addr> {
+        self.tries.last().map(|last| &last.peer)
+    }
+
     /// The tries, oldest first, each with its transfer.
     pub(super) fn each_try(&self) -> impl ExactSizeIterator<Item = (&Try, &Transfer)> {
         let last = self.tries.len().saturating_sub(1);

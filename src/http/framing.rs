@@ -117,6 +117,9 @@ pub struct Piece {
 }
 
 impl BodyReader {
+    /// A reader that never comes to an end: where the body ends is not known.
+    pub const ENDLESS: Self = Self { state: State::Endless, content: 0, max: u64::MAX };
+
     /// A reader at the start of a body of at most `max` bytes of content; zero is no limit
     /// (`client_max_body_size`).
     ///

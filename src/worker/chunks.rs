@@ -178,6 +178,7 @@ impl Chunks {
         self.out
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "a chunk is far smaller than 4 GB")]
     const fn whole(id: u32) -> Chunk {
         Chunk { id, start: 0, end: CHUNK_BYTES as u32 }
     }

@@ -1,5 +1,472 @@
 //! The hallway: one single-threaded loop that carries completions to sessions and ops to an engine.
+//!
+//! A turn is: wait, tell the owners of what happened, let due timers speak, hand over what was asked
+//! for, write the logs. The worker owns the listeners, the sessions and everything they borrow; it
+//! is generic over the engine and nothing else is. Deliberately absent: HTTP, descriptors, signals.
 
 pub mod chunks;
 pub mod mailbox;
+#[cfg(test)]
+mod tests;
 pub mod wheel;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::clock::Instant;
+use crate::config::model::{Config, Level};
+use crate::conn::{
+    Completion, ConnId, ConnTable, Ends, Event, Fate, Handle, Lane, Op, Ops, Owner, Side,
+};
+use crate::engine::Engine;
+use crate::http::facts::Host;
+use crate::limits::{ACCEPT_PAUSE_MS, STOP_TURNS_MAX};
+use crate::observe::log::Logs;
+use crate::observe::stats::{Counter, Shared, Stats};
+use crate::prng::Prng;
+use crate::reason::{Errno, Reason};
+use crate::route::Router;
+use crate::session::{Io, Session};
+use crate::upstream::balance::Balancer;
+
+use chunks::Chunks;
+use mailbox::{Letter, Mailbox};
+use wheel::Wheel;
+
+/// What a worker is made of besides its engine.
+#[derive(Debug)]
+pub struct Setup {
+    /// The configuration, a copy of the worker's own.
+    pub config: Config,
+    /// The worker, as variables know it.
+    pub host: Host,
+    /// Listening sockets: an index into [`Config::listens`] and the socket.
+    pub listeners: Vec<(usize, Handle)>,
+    /// Orders from the house.
+    pub mailbox: Mailbox,
+    /// Logs.
+    pub logs: Logs,
+    /// Where the counters are published.
+    pub stats: Arc<Shared>,
+    /// Seeds the worker's randomness.
+    pub seed: u64,
+    /// The pool of receive buffers.
+    pub chunks: Chunks,
+}
+
+#[derive(Debug)]
+struct Listener {
+    /// An index into [`Config::listens`].
+    listen: usize,
+    conn: ConnId,
+    /// When accepting goes on after the system refused a descriptor.
+    paused_until: Option<Instant>,
+}
+
+/// How far a worker is with stopping.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Serving,
+    /// No new clients; what is in flight is finished, until the time given.
+    Draining(Option<Instant>),
+    /// Everything is being closed; so many turns are left for it.
+    Stopping(u32),
+}
+
+/// One worker: see the module.
+#[derive(Debug)]
+pub struct Worker<E: Engine> {
+    engine: E,
+    config: Rc<Config>,
+    router: Rc<Router>,
+    balancers: Vec<Balancer>,
+    host: Host,
+    listeners: Vec<Listener>,
+    /// Clients that were accepted while an upstream took the slot meant for them.
+    parked: VecDeque<(usize, Handle)>,
+    mailbox: Mailbox,
+    logs: Logs,
+    stats: Stats,
+    shared: Arc<Shared>,
+    prng: Prng,
+    chunks: Chunks,
+    conns: ConnTable,
+    wheel: Wheel,
+    sessions: Vec<Option<Box<Session>>>,
+    vacant: Vec<u32>,
+    serial: u64,
+    stage: Stage,
+    /// True exactly while the "connections are not enough" line for this shortage is written.
+    full: bool,
+    events: Vec<Completion>,
+    ops: Ops,
+    nodelay: Vec<ConnId>,
+    due: Vec<u32>,
+}
+
+impl<E: Engine> Worker<E> {
+    /// Puts a worker together; nothing is accepted before its first turn.
+    pub fn new(mut engine: E, setup: Setup) -> Self {
+        let Setup { config, host, listeners, mailbox, logs, stats, seed, chunks } = setup;
+        // Listeners have slots of their own: `worker_connections` is for clients and upstreams.
+        let mut conns = ConnTable::new(config.process.worker_connections + listeners.len());
+        let listeners = listeners
+            .into_iter()
+            .enumerate()
+            .filter_map(|(number, (listen, handle))| {
+                let conn = conns.open(Owner::Listener(number))?;
+                // A listening socket has no peer that could have gone away.
+                engine.adopt(conn, handle).ok()?;
+                Some(Listener { listen, conn, paused_until: None })
+            })
+            .collect();
+        let now = engine.now();
+        let router = Rc::new(Router::new(&config));
+        let balancers = config.upstreams.iter().map(Balancer::new).collect();
+        Self {
+            engine,
+            config: Rc::new(config),
+            router,
+            balancers,
+            host,
+            listeners,
+            parked: VecDeque::new(),
+            mailbox,
+            logs,
+            stats: Stats::default(),
+            shared: stats,
+            prng: Prng::new(seed),
+            chunks,
+            conns,
+            wheel: Wheel::new(now.mono),
+            sessions: Vec::new(),
+            vacant: Vec::new(),
+            serial: 0,
+            stage: Stage::Serving,
+            full: false,
+            events: Vec::new(),
+            ops: Ops::new(),
+            nodelay: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+
+    /// Turns until the worker is told to stop and everything is closed.
+    pub fn run(&mut self) {
+        while self.turn() {}
+    }
+
+    /// One turn; false when the worker has stopped. Returns by `until` even if nothing happens.
+    pub fn turn(&mut self) -> bool {
+        self.accept_more();
+        self.submit();
+        let until = self.next_wake();
+        self.engine.wait(until, &mut self.chunks, &mut self.events);
+        self.stats.count(Counter::Turns);
+        let mut events = std::mem::take(&mut self.events);
+        for completion in events.drain(..) {
+            self.dispatch(completion);
+        }
+        self.events = events;
+        self.fire_timers();
+        let goes_on = self.advance_stage();
+        self.submit();
+        self.logs.flush();
+        self.stats.publish(&self.shared);
+        goes_on
+    }
+
+    /// Sessions that are still alive.
+    #[must_use]
+    pub fn sessions_live(&self) -> usize {
+        self.sessions.len() - self.vacant.len()
+    }
+
+    /// Connections that hold a slot, listeners included.
+    #[must_use]
+    pub fn conns_live(&self) -> usize {
+        self.conns.live()
+    }
+
+    /// Timer entries in the wheel.
+    #[must_use]
+    pub const fn timers_live(&self) -> usize {
+        self.wheel.live()
+    }
+
+    /// The receive buffers.
+    #[must_use]
+    pub const fn chunks(&self) -> &Chunks {
+        &self.chunks
+    }
+
+    /// The counters.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The engine.
+    #[must_use]
+    pub const fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let drained = match self.stage {
+            Stage::Draining(until) => until,
+            Stage::Serving => None,
+            // Operations were cancelled and finish soon; a turn may still not hang for ever.
+            Stage::Stopping(_) => Some(self.engine.now().mono.plus_ms(ACCEPT_PAUSE_MS)),
+        };
+        let paused = self.listeners.iter().filter_map(|listener| listener.paused_until).min();
+        [self.wheel.next(), drained, paused].into_iter().flatten().min()
+    }
+
+    /// An accept is only in flight while a slot is free for its client.
+    fn accept_more(&mut self) {
+        if self.stage != Stage::Serving {
+            return;
+        }
+        while self.conns.room() > 0
+            && let Some((number, handle)) = self.parked.pop_front()
+        {
+            self.accepted(number, handle);
+        }
+        let now = self.engine.now();
+        let room = self.conns.room();
+        if room == 0 && !self.full {
+            self.full = true;
+            self.stats.count(Counter::WorkerFull);
+            let max = self.config.process.worker_connections;
+            self.logs.error(
+                now,
+                Level::Alert,
+                format_args!(
+                    "{max} worker_connections are not enough; clients wait in the listen queue"
+                ),
+            );
+        } else if room > 0 {
+            self.full = false;
+        }
+        let mut claimed = 0;
+        for listener in &mut self.listeners {
+            if listener.paused_until.is_some_and(|until| until > now.mono) {
+                continue;
+            }
+            listener.paused_until = None;
+            if !self.conns.is_idle(listener.conn, Lane::Recv) {
+                claimed += 1;
+            } else if claimed < room {
+                claimed += 1;
+                self.conns.push(listener.conn, Op::Accept, &mut self.ops);
+            }
+        }
+    }
+
+    fn submit(&mut self) {
+        for conn in self.nodelay.drain(..) {
+            self.engine.set_nodelay(conn);
+        }
+        for (conn, op) in self.ops.drain(..) {
+            self.engine.push(conn, op, &mut self.chunks);
+        }
+    }
+
+    fn dispatch(&mut self, completion: Completion) {
+        let Completion { conn, lane, event } = completion;
+        if conn == ConnId::MAILBOX {
+            return self.read_mail();
+        }
+        match self.conns.complete(conn, lane, &event, &mut self.ops) {
+            Fate::Owned(Owner::Session(session, side)) => {
+                self.with_session(session, |session, io| session.on(side, lane, event, io));
+            }
+            Fate::Owned(Owner::Listener(number)) => self.on_listener(number, event),
+            Fate::Dropped => {
+                self.stats.count(Counter::Stale);
+                self.drop_event(event);
+            }
+            Fate::Freed => {}
+        }
+    }
+
+    /// Nobody wants the event any more; what it carries must not be lost.
+    fn drop_event(&mut self, event: Event) {
+        match event {
+            Event::Accepted(handle) => self.engine.discard(handle),
+            Event::Received(load) | Event::Sent(load) | Event::Failed { load: Some(load), .. } => {
+                self.chunks.give_load(load)
+            }
+            Event::Failed { load: None, .. }
+            | Event::Connected
+            | Event::Shut
+            | Event::Cancelled
+            | Event::Closed
+            | Event::Woken => {}
+        }
+    }
+
+    fn on_listener(&mut self, number: usize, event: Event) {
+        match event {
+            Event::Accepted(handle) => self.accepted(number, handle),
+            Event::Failed { errno, .. } if errno != libc::ECANCELED => {
+                let now = self.engine.now();
+                self.stats.count(Counter::AcceptErrors);
+                // A client that left the queue is no reason to pause; a lack of descriptors is.
+                if !matches!(errno, libc::ECONNABORTED | libc::EPROTO) {
+                    self.listeners[number].paused_until = Some(now.mono.plus_ms(ACCEPT_PAUSE_MS));
+                }
+                let listen = &self.config.listens[self.listeners[number].listen];
+                self.logs.error(
+                    now,
+                    Level::Crit,
+                    format_args!("accept on {} failed: {}", listen.addr, Errno(errno)),
+                );
+            }
+            other => self.drop_event(other),
+        }
+    }
+
+    fn accepted(&mut self, number: usize, handle: Handle) {
+        let slot = self.vacant.pop().unwrap_or_else(|| {
+            self.sessions.push(None);
+            u32::try_from(self.sessions.len() - 1).expect("sessions are fewer than connections")
+        });
+        let Some(conn) = self.conns.open(Owner::Session(slot, Side::Client)) else {
+            self.vacant.push(slot);
+            return self.parked.push_back((number, handle));
+        };
+        let ends = match self.engine.adopt(conn, handle) {
+            Ok(ends) => ends,
+            Err(_gone) => {
+                self.vacant.push(slot);
+                return self.conns.close(conn, true, &mut self.ops);
+            }
+        };
+        self.serial += 1;
+        self.stats.count(Counter::Accepted);
+        let listen = self.listeners[number].listen;
+        self.begin_session(slot, conn, listen, ends);
+    }
+
+    fn begin_session(&mut self, slot: u32, conn: ConnId, listen: usize, ends: Ends) {
+        let serial = self.serial;
+        let now = self.engine.now().mono;
+        self.sessions[slot as usize] =
+            Some(Box::new(Session::new(slot, conn, listen, ends, serial, now)));
+        self.with_session(slot, Session::start);
+    }
+
+    /// Lends everything to one session, and takes note of what became of it.
+    fn with_session(&mut self, slot: u32, act: impl FnOnce(&mut Session, &mut Io<'_>)) {
+        let Some(session) = self.sessions[slot as usize].as_deref_mut() else {
+            debug_assert!(false, "session {slot} owns a connection and does not exist");
+            return;
+        };
+        let mut io = Io {
+            now: self.engine.now(),
+            ops: &mut self.ops,
+            chunks: &mut self.chunks,
+            conns: &mut self.conns,
+            config: &self.config,
+            router: &self.router,
+            balancers: &mut self.balancers,
+            host: &self.host,
+            logs: &mut self.logs,
+            stats: &mut self.stats,
+            prng: &mut self.prng,
+            nodelay: &mut self.nodelay,
+            draining: self.stage != Stage::Serving,
+        };
+        act(session, &mut io);
+        if session.is_over() {
+            self.sessions[slot as usize] = None;
+            self.vacant.push(slot);
+            self.wheel.cancel(slot);
+            self.stats.count(Counter::Closed);
+        } else {
+            session.settle_timers(&mut self.wheel);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.engine.now().mono;
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(now, &mut due);
+        for slot in due.drain(..) {
+            self.with_session(slot, Session::on_timers);
+        }
+        self.due = due;
+    }
+
+    fn read_mail(&mut self) {
+        for letter in self.mailbox.drain() {
+            match letter {
+                Letter::Stop => self.stop(),
+                Letter::Quit => self.drain(),
+                Letter::Panic => panic!("asked to panic by a test"),
+            }
+        }
+    }
+
+    /// Finishes what is in flight: closes the listeners and idle clients.
+    fn drain(&mut self) {
+        if self.stage != Stage::Serving {
+            return;
+        }
+        let limit = self.config.process.shutdown_timeout_ms;
+        self.stage = Stage::Draining(limit.map(|ms| self.engine.now().mono.plus_ms(ms)));
+        self.close_listeners();
+        self.each_session(Session::drain);
+    }
+
+    /// Closes everything at once.
+    fn stop(&mut self) {
+        if matches!(self.stage, Stage::Stopping(_)) {
+            return;
+        }
+        self.stage = Stage::Stopping(STOP_TURNS_MAX);
+        self.close_listeners();
+        self.each_session(|session, io| session.abort(Reason::Shutdown, io));
+    }
+
+    fn close_listeners(&mut self) {
+        for (_, handle) in self.parked.drain(..) {
+            self.engine.discard(handle);
+        }
+        for listener in self.listeners.drain(..) {
+            self.conns.close(listener.conn, false, &mut self.ops);
+        }
+    }
+
+    fn each_session(&mut self, mut act: impl FnMut(&mut Session, &mut Io<'_>)) {
+        for slot in 0..self.sessions.len() {
+            if self.sessions[slot].is_some() {
+                let slot = u32::try_from(slot).expect("sessions are fewer than connections");
+                self.with_session(slot, &mut act);
+            }
+        }
+    }
+
+    /// Moves a stop forward; false when it is complete.
+    fn advance_stage(&mut self) -> bool {
+        match self.stage {
+            Stage::Serving => true,
+            Stage::Draining(until) => {
+                if self.conns.live() == 0 {
+                    return false;
+                }
+                if until.is_some_and(|until| self.engine.now().mono >= until) {
+                    self.stop();
+                }
+                true
+            }
+            Stage::Stopping(turns) => {
+                self.stage = Stage::Stopping(turns.saturating_sub(1));
+                self.conns.live() > 0 && turns > 0
+            }
+        }
+    }
+}

@@ -181,6 +181,7 @@ fn place(elapsed: u64, when: u64) -> (usize, usize) {
     (level, slot_in(level, when))
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "only the low six bits are kept")]
 const fn slot_in(level: usize, when: u64) -> usize {
     (when >> (BITS as usize * level)) as usize % SLOTS
 }

@@ -1,0 +1,95 @@
+//! What a session may reach: everything it asks for, it asks for here.
+//!
+//! An `Io` is lent for the length of one event. It collects operations; none is carried out before
+//! the session has returned. Deliberately absent: descriptors, clocks, waiting.
+
+use std::rc::Rc;
+
+use crate::clock::{Instant, Now};
+use crate::config::model::Config;
+use crate::conn::{ConnId, ConnTable, Lane, Load, Op, Ops, Owner, Side};
+use crate::http::facts::Host;
+use crate::observe::log::Logs;
+use crate::observe::stats::Stats;
+use crate::prng::Prng;
+use crate::route::Router;
+use crate::upstream::balance::Balancer;
+use crate::worker::chunks::Chunks;
+
+/// A session's view of its worker.
+#[derive(Debug)]
+pub struct Io<'a> {
+    /// The time of this turn.
+    pub now: Now,
+    /// Operations asked for, in order.
+    pub ops: &'a mut Ops,
+    /// The receive buffers.
+    pub chunks: &'a mut Chunks,
+    /// The connections.
+    pub conns: &'a mut ConnTable,
+    /// The configuration of new requests.
+    pub config: &'a Rc<Config>,
+    /// The configuration's servers and locations, indexed.
+    pub router: &'a Rc<Router>,
+    /// The state of each upstream group.
+    pub balancers: &'a mut [Balancer],
+    /// The worker, as variables know it.
+    pub host: &'a Host,
+    /// Log lines.
+    pub logs: &'a mut Logs,
+    /// Counters.
+    pub stats: &'a mut Stats,
+    /// Randomness for jitter.
+    pub prng: &'a mut Prng,
+    /// Client connections that want `TCP_NODELAY`.
+    pub nodelay: &'a mut Vec<ConnId>,
+    /// True exactly while the worker finishes what is in flight: nothing is kept alive.
+    pub draining: bool,
+}
+
+impl Io<'_> {
+    /// The time on the clock of timers.
+    #[must_use]
+    pub const fn mono(&self) -> Instant {
+        self.now.mono
+    }
+
+    /// A deadline `ms` from now.
+    #[must_use]
+    pub const fn after_ms(&self, ms: u64) -> Instant {
+        self.now.mono.plus_ms(ms)
+    }
+
+    /// Asks for an operation.
+    pub fn push(&mut self, conn: ConnId, op: Op) {
+        self.conns.push(conn, op, self.ops);
+    }
+
+    /// Asks for bytes, unless a receive is already in flight.
+    pub fn recv(&mut self, conn: ConnId) {
+        if self.conns.is_idle(conn, Lane::Recv) {
+            self.push(conn, Op::Recv);
+        }
+    }
+
+    /// Asks to write a load, which must not be empty.
+    pub fn send(&mut self, conn: ConnId, load: Load) {
+        debug_assert!(!load.is_empty(), "sending nothing");
+        self.push(conn, Op::Send(load));
+    }
+
+    /// Takes a slot for an upstream connection of a session.
+    pub fn open_upstream(&mut self, session: u32) -> Option<ConnId> {
+        self.conns.open(Owner::Session(session, Side::Upstream))
+    }
+
+    /// Begins to close a connection.
+    pub fn close(&mut self, conn: ConnId) {
+        self.conns.close(conn, false, self.ops);
+    }
+
+    /// Takes a load's memory home.
+    pub fn give(&mut self, load: Load) {
+        self.chunks.give_load(load);
+    }
+}

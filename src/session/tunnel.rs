@@ -1,0 +1,316 @@
+//! Two pumps after a 101, their timers, and the end of both.
+//!
+//! nginx's timers keep nginx's meaning: `proxy_read_timeout` is re-armed by traffic in either
+//! direction, `proxy_send_timeout` covers a blocked write to the upstream, `send_timeout` one to the
+//! client. `tunnel_idle_timeout` and `tunnel_max_lifetime` are our own. Unlike nginx, one party's
+//! end of stream leaves the other direction open, unless `tunnel_half_close off`. The request head
+//! is gone by now: a tunnel keeps its running counts and its half-rendered log lines, nothing else.
+
+use crate::config::model::Settings;
+use crate::conn::{ConnId, Event, Lane, Load, Side};
+use crate::http::facts::Tally;
+use crate::http::variables::Frozen;
+use crate::observe::stats::Counter;
+use crate::reason::{Party, Reason, Timer};
+
+use super::deadlines::Deadlines;
+use super::finish::level;
+use super::io::Io;
+use super::pump::{Flow, Pump};
+
+/// The part of a location's settings that an open tunnel obeys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    read_ms: u64,
+    send_up_ms: u64,
+    send_down_ms: u64,
+    idle_ms: Option<u64>,
+    half_close: bool,
+}
+
+impl Policy {
+    /// Takes what a tunnel needs of the settings.
+    #[must_use]
+    pub(super) const fn of(settings: &Settings) -> Self {
+        Self {
+            read_ms: settings.proxy_read_timeout_ms,
+            send_up_ms: settings.proxy_send_timeout_ms,
+            send_down_ms: settings.send_timeout_ms,
+            idle_ms: settings.tunnel_idle_timeout_ms,
+            half_close: settings.tunnel_half_close,
+        }
+    }
+}
+
+/// A log line to write when the tunnel ends: an access log file and the half-rendered line.
+pub(super) type PendingLine = (usize, Frozen);
+
+/// An open tunnel.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    client: ConnId,
+    upstream: ConnId,
+    up: Pump,
+    down: Pump,
+    /// Bytes of the 101 head that the client has not taken yet; they are no tunnel bytes.
+    head_left: usize,
+    policy: Policy,
+    tally: Tally,
+    /// What ended first; the other direction may still be running.
+    first_end: Option<Reason>,
+    lines: Box<[PendingLine]>,
+    /// Who talks to whom, for the error log.
+    who: Box<str>,
+}
+
+/// What opens a tunnel.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// Bytes the client sent behind its request head.
+    pub(super) early: Load,
+    /// The 101 head for the client, and the bytes the upstream sent behind its own.
+    pub(super) answer: Load,
+    /// How many bytes of `answer` are the head.
+    pub(super) head_bytes: usize,
+    /// The counts so far.
+    pub(super) tally: Tally,
+    /// The log lines to write at the end.
+    pub(super) lines: Box<[PendingLine]>,
+    /// Who talks to whom, for the error log.
+    pub(super) who: Box<str>,
+    /// The settings it obeys.
+    pub(super) policy: Policy,
+    /// When it ends at the latest.
+    pub(super) lifetime_ms: Option<u64>,
+}
+
+impl Tunnel {
+    /// Starts both pumps. Early bytes go upstream only here, after the 101.
+    pub(super) fn open(
+        client: ConnId,
+        upstream: ConnId,
+        opening: Opening,
+        deadlines: &mut Deadlines,
+        io: &mut Io<'_>,
+    ) -> Self {
+        let Opening { early, answer, head_bytes, mut tally, lines, who, policy, lifetime_ms } =
+            opening;
+        tally.tunnel_start = Some(io.mono());
+        tally.upstream.body = (answer.len() - head_bytes) as u64;
+        io.stats.count(Counter::TunnelsOpened);
+        let tunnel = Self {
+            client,
+            upstream,
+            up: Pump::start(early, client, upstream, io),
+            down: Pump::start(answer, upstream, client, io),
+            head_left: head_bytes,
+            policy,
+            tally,
+            first_end: None,
+            lines,
+            who,
+        };
+        deadlines.clear_all();
+        if let Some(ms) = lifetime_ms {
+            deadlines.set(Timer::TunnelLifetime, io.after_ms(ms));
+        }
+        tunnel.watch_writes(deadlines, io);
+        tunnel.moved(deadlines, io);
+        tunnel
+    }
+
+    /// Takes one event; a reason means that the tunnel is over.
+    pub(super) fn on(
+        &mut self,
+        side: Side,
+        lane: Lane,
+        event: Event,
+        deadlines: &mut Deadlines,
+        io: &mut Io<'_>,
+    ) -> Option<Reason> {
+        match event {
+            Event::Received(load) => self.received(side, load, deadlines, io),
+            Event::Sent(rest) => {
+                self.sent(side, rest, io);
+                deadlines.clear(write_timer(side));
+                self.watch_writes(deadlines, io);
+                self.moved(deadlines, io);
+                None
+            }
+            Event::Shut => {
+                self.pump_into(side).finished();
+                self.over()
+            }
+            Event::Failed { errno, load } => {
+                if let Some(load) = load {
+                    io.give(load);
+                }
+                self.failed(side, lane, errno, deadlines, io)
+            }
+            Event::Accepted(_)
+            | Event::Connected
+            | Event::Cancelled
+            | Event::Closed
+            | Event::Woken => None,
+        }
+    }
+
+    /// A deadline has passed; a reason means that the tunnel is over.
+    pub(super) fn on_timer(
+        &self,
+        timer: Timer,
+        deadlines: &mut Deadlines,
+        io: &Io<'_>,
+    ) -> Option<Reason> {
+        // We hold the upstream back ourselves while the client is slow; `send_timeout` watches that.
+        if timer == Timer::ProxyRead && self.down.flow() == Flow::Writing {
+            deadlines.set(timer, io.after_ms(self.policy.read_ms));
+            return None;
+        }
+        Some(Reason::TimedOut(timer))
+    }
+
+    /// Closes both connections and writes the log lines.
+    pub(super) fn end(mut self, reason: Reason, io: &mut Io<'_>) {
+        io.close(self.client);
+        io.close(self.upstream);
+        self.tally.reason = Some(reason);
+        io.stats.count(Counter::TunnelsClosed);
+        io.stats.ended(reason);
+        if let Some(level) = level(reason)
+            && io.logs.enabled(level)
+        {
+            io.logs.error(io.now, level, format_args!("tunnel ended: {reason}, {}", self.who));
+        }
+        for (file, line) in &self.lines {
+            let mut text = Vec::new();
+            line.render(&self.tally, io.host, io.now, &mut text);
+            io.logs.access(*file, &text);
+        }
+    }
+
+    fn received(
+        &mut self,
+        side: Side,
+        load: Load,
+        deadlines: &mut Deadlines,
+        io: &mut Io<'_>,
+    ) -> Option<Reason> {
+        if side == Side::Upstream {
+            self.tally.upstream.received += load.len() as u64;
+            self.tally.upstream.body += load.len() as u64;
+        }
+        let far = self.conn(side.other());
+        if self.pump_from(side).received(load, far, io) {
+            self.watch_writes(deadlines, io);
+            self.moved(deadlines, io);
+            return None;
+        }
+        let reason = Reason::Closed(party(side));
+        self.first_end.get_or_insert(reason);
+        (!self.policy.half_close).then_some(reason)
+    }
+
+    fn sent(&mut self, side: Side, rest: Load, io: &mut Io<'_>) {
+        let (near, far) = (self.conn(side), self.conn(side.other()));
+        let written = self.pump_into(side).sent(rest, far, near, io);
+        let bytes = written as u64;
+        match side {
+            Side::Client => {
+                let of_head = written.min(self.head_left);
+                self.head_left -= of_head;
+                self.tally.bytes_sent += bytes;
+                self.tally.bytes_down += (written - of_head) as u64;
+                io.stats.add(Counter::BytesDown, bytes);
+                io.stats.add(Counter::TunnelBytesDown, (written - of_head) as u64);
+            }
+            Side::Upstream => {
+                self.tally.bytes_up += bytes;
+                self.tally.upstream.sent += bytes;
+                io.stats.add(Counter::BytesUp, bytes);
+                io.stats.add(Counter::TunnelBytesUp, bytes);
+            }
+        }
+    }
+
+    /// A receive that fails means that the peer is gone in both directions. A send that fails ends
+    /// its own direction only: the peer may have closed after its last words, and those are still
+    /// to be read and delivered before its failure shows on the receiving lane as well.
+    fn failed(
+        &mut self,
+        side: Side,
+        lane: Lane,
+        errno: i32,
+        deadlines: &mut Deadlines,
+        io: &Io<'_>,
+    ) -> Option<Reason> {
+        let reason = Reason::Failed(party(side), errno);
+        if lane == Lane::Recv {
+            return Some(self.first_end.unwrap_or(reason));
+        }
+        self.first_end.get_or_insert(reason);
+        self.pump_into(side).finished();
+        self.watch_writes(deadlines, io);
+        self.over()
+    }
+
+    fn over(&self) -> Option<Reason> {
+        let done = self.up.is_done() && self.down.is_done();
+        done.then(|| self.first_end.unwrap_or(Reason::Done))
+    }
+
+    /// Arms the write timers of pumps that wait for a sink and have none running.
+    fn watch_writes(&self, deadlines: &mut Deadlines, io: &Io<'_>) {
+        let pumps = [
+            (&self.up, write_timer(Side::Upstream), self.policy.send_up_ms),
+            (&self.down, write_timer(Side::Client), self.policy.send_down_ms),
+        ];
+        for (pump, timer, ms) in pumps {
+            if pump.flow() != Flow::Writing {
+                deadlines.clear(timer);
+            } else if !deadlines.is_set(timer) {
+                deadlines.set(timer, io.after_ms(ms));
+            }
+        }
+    }
+
+    fn moved(&self, deadlines: &mut Deadlines, io: &Io<'_>) {
+        deadlines.set(Timer::ProxyRead, io.after_ms(self.policy.read_ms));
+        if let Some(ms) = self.policy.idle_ms {
+            deadlines.set(Timer::TunnelIdle, io.after_ms(ms));
+        }
+    }
+
+    const fn conn(&self, side: Side) -> ConnId {
+        match side {
+            Side::Client => self.client,
+            Side::Upstream => self.upstream,
+        }
+    }
+
+    const fn pump_from(&mut self, side: Side) -> &mut Pump {
+        match side {
+            Side::Client => &mut self.up,
+            Side::Upstream => &mut self.down,
+        }
+    }
+
+    const fn pump_into(&mut self, side: Side) -> &mut Pump {
+        self.pump_from(side.other())
+    }
+}
+
+/// The timer of a blocked write to a side; each step of progress starts it anew.
+const fn write_timer(sink: Side) -> Timer {
+    match sink {
+        Side::Client => Timer::Send,
+        Side::Upstream => Timer::ProxySend,
+    }
+}
+
+const fn party(side: Side) -> Party {
+    match side {
+        Side::Client => Party::Client,
+        Side::Upstream => Party::Upstream,
+    }
+}

@@ -1,0 +1,233 @@
+//! A worker on the simulated kernel, step by step: what each part does when nothing goes wrong.
+
+use core::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::{self, Outside};
+use crate::conn::Addr;
+use crate::engine::sim::{Faults, Heard, PeerId, Sim};
+use crate::http::facts::Host;
+use crate::http::time::LocalTime;
+use crate::limits::{CHUNKS_BASE, CHUNKS_MAX};
+use crate::observe::log::{Logs, Memory};
+
+use super::chunks::Chunks;
+use super::mailbox::{Letter, Mailbox, Sender};
+use super::{Setup, Worker};
+
+struct NoFiles;
+
+impl Outside for NoFiles {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        Err(format!("{path}: no such file"))
+    }
+
+    fn glob(&self, _: &str) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    fn resolve(&self, host: &str, _: u16) -> Result<Vec<SocketAddr>, String> {
+        Err(format!("{host}: unknown"))
+    }
+}
+
+struct Bench {
+    sim: Sim,
+    worker: Worker<Sim>,
+    memory: Memory,
+    sender: Sender,
+    listen: Addr,
+    upstream: Addr,
+}
+
+impl Bench {
+    /// A worker whose one location proxies to 127.0.0.1:9000; `extra` goes into the location.
+    fn new(extra: &str) -> Self {
+        let text = format!(
+            "worker_processes 1; events {{ worker_connections 64; }}
+             http {{
+               log_format t '$status $upsplice_reason $bytes_sent $upsplice_bytes_up \
+                             $upsplice_bytes_down $request';
+               access_log t.log t;
+               server {{ listen 127.0.0.1:80; location / {{
+                 proxy_pass http://127.0.0.1:9000; {extra} }} }} }}"
+        );
+        let request = config::Request { path: "t.conf", ..config::Request::default() };
+        let loaded = config::load_text(request, text.into_bytes(), &NoFiles);
+        let config = loaded.expect("the configuration is good").config;
+        let sim = Sim::new(1, Faults::NONE);
+        let listen = config.listens[0].addr.clone();
+        let upstream = Addr::Inet(([127, 0, 0, 1], 9000).into());
+        sim.serve(upstream.clone());
+        let (logs, memory) = Logs::memory();
+        let (mailbox, sender) = Mailbox::new().expect("an eventfd");
+        let setup = Setup {
+            config,
+            host: Host {
+                name: "host".into(),
+                pid: 1,
+                engine: "sim",
+                request_seed: 1,
+                time: LocalTime::utc(),
+            },
+            listeners: vec![(0, sim.listen(listen.clone()))],
+            mailbox,
+            logs,
+            stats: Arc::default(),
+            seed: 1,
+            chunks: Chunks::new(CHUNKS_BASE, CHUNKS_MAX),
+        };
+        let worker = Worker::new(sim.clone(), setup);
+        Self { sim, worker, memory, sender, listen, upstream }
+    }
+
+    fn turns(&mut self, count: usize) {
+        for _ in 0..count {
+            self.worker.turn();
+        }
+    }
+
+    fn client(&mut self, bytes: &[u8]) -> PeerId {
+        let peer = self.sim.client_connect(&self.listen).expect("somebody listens");
+        self.write(peer, bytes);
+        peer
+    }
+
+    fn write(&mut self, peer: PeerId, bytes: &[u8]) {
+        assert_eq!(self.sim.with_peer(peer, |peer| peer.write(bytes)), Ok(bytes.len()));
+    }
+
+    fn accept(&mut self) -> PeerId {
+        for _ in 0..20 {
+            if let Some(peer) = self.sim.upstream_accept(&self.upstream) {
+                return peer;
+            }
+            self.worker.turn();
+        }
+        panic!("nothing reached the upstream; {:?}", self.memory.recorded());
+    }
+
+    /// Reads until the text has come, or the end.
+    fn read_until(&mut self, peer: PeerId, end: &str) -> String {
+        let mut text = Vec::new();
+        for _ in 0..60 {
+            match self.sim.with_peer(peer, |peer| peer.read(1 << 20)) {
+                Heard::Bytes(bytes) => text.extend(bytes),
+                Heard::End => break,
+                Heard::Failed(errno) => panic!("errno {errno} after {}", text.escape_ascii()),
+                Heard::Nothing => {
+                    self.worker.turn();
+                }
+            }
+            if text.ends_with(end.as_bytes()) && !end.is_empty() {
+                break;
+            }
+        }
+        let text = String::from_utf8(text).expect("the tests speak ASCII");
+        assert!(text.ends_with(end), "{text:?} does not end with {end:?}");
+        text
+    }
+
+    /// Ends the worker and returns its access log.
+    fn finish(mut self) -> Vec<String> {
+        self.sender.send(Letter::Stop);
+        self.sim.wake();
+        for _ in 0..50 {
+            if !self.worker.turn() {
+                break;
+            }
+        }
+        assert_eq!(self.worker.conns_live(), 0);
+        assert_eq!(self.worker.sessions_live(), 0);
+        assert_eq!(self.worker.timers_live(), 0);
+        assert_eq!(self.worker.chunks().out(), 0);
+        self.memory.take().access.into_iter().map(|(_, line)| line).collect()
+    }
+}
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+                       Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                      Upgrade: websocket\r\n\r\n";
+
+#[test]
+fn early_bytes_wait_for_the_101_on_both_sides() {
+    // Idle turns jump to the next deadline; none is near.
+    let mut bench = Bench::new("proxy_read_timeout 1d;");
+    let client = bench.client(format!("{UPGRADE}early").as_bytes());
+    let upstream = bench.accept();
+    let head = bench.read_until(upstream, "\r\n\r\n");
+    assert!(head.starts_with("GET /chat HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("Connection: upgrade\r\n"), "{head}");
+    bench.turns(5);
+    assert_eq!(bench.sim.with_peer(upstream, |peer| peer.readable_bytes()), 0);
+    bench.write(upstream, format!("{SWITCH}behind").as_bytes());
+    assert_eq!(bench.read_until(upstream, "early"), "early");
+    assert!(bench.read_until(client, "behind").starts_with("HTTP/1.1 101 "));
+    bench.sim.with_peer(client, |peer| peer.shutdown());
+    assert_eq!(bench.read_until(upstream, ""), "");
+    bench.write(upstream, b"last");
+    bench.sim.with_peer(upstream, |peer| peer.shutdown());
+    assert_eq!(bench.read_until(client, ""), "last");
+    bench.turns(5);
+    let log = bench.finish();
+    assert_eq!(log.len(), 1);
+    assert!(log[0].starts_with("101 client_closed "), "{log:?}");
+    assert!(log[0].ends_with(" 5 10 GET /chat HTTP/1.1"), "{log:?}");
+}
+
+#[test]
+fn an_ordinary_request_is_answered_and_the_client_stays() {
+    let mut bench = Bench::new("");
+    let client = bench.client(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    for round in 0..2 {
+        let upstream = bench.accept();
+        let request = bench.read_until(upstream, "body");
+        assert!(request.contains("Content-Length: 4\r\n"), "{request}");
+        bench.write(upstream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let answer = bench.read_until(client, "ok");
+        assert!(answer.contains("Connection: keep-alive\r\n"), "{answer}");
+        if round == 0 {
+            bench.write(client, b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+        }
+    }
+    let log = bench.finish();
+    assert_eq!(log.len(), 2, "{log:?}");
+    assert!(log[1].starts_with("200 done ") && log[1].ends_with(" 4 2 POST /b HTTP/1.1"));
+}
+
+#[test]
+fn a_silent_tunnel_ends_by_its_read_timeout() {
+    let mut bench = Bench::new("proxy_read_timeout 3s;");
+    let client = bench.client(UPGRADE.as_bytes());
+    let upstream = bench.accept();
+    bench.read_until(upstream, "\r\n\r\n");
+    bench.write(upstream, SWITCH.as_bytes());
+    bench.read_until(client, "\r\n\r\n");
+    let start = bench.sim.clock();
+    assert_eq!(bench.read_until(client, ""), "");
+    let took = bench.sim.clock().since_ms(start);
+    assert!((2_990..=3_030).contains(&took), "{took} ms");
+    assert!(bench.finish()[0].starts_with("101 timeout:proxy_read_timeout "));
+}
+
+#[test]
+fn a_refused_upgrade_is_relayed_as_an_answer() {
+    let mut bench = Bench::new("");
+    let client = bench.client(UPGRADE.as_bytes());
+    let upstream = bench.accept();
+    bench.read_until(upstream, "\r\n\r\n");
+    bench.write(upstream, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+    assert!(bench.read_until(client, "no").starts_with("HTTP/1.1 403 Forbidden\r\n"));
+    assert!(bench.finish()[0].starts_with("403 done "));
+}
+
+#[test]
+fn garbage_gets_400_and_an_end() {
+    let mut bench = Bench::new("");
+    let client = bench.client(b"\x16\x03\x01\x02\x00\x01");
+    let answer = bench.read_until(client, "");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("Connection: close"));
+    let log = bench.finish();
+    assert!(log[0].starts_with("400 client_fault:bad_request_line "), "{log:?}");
+}
