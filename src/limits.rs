@@ -19,7 +19,8 @@ const _: () = assert!(CHUNKS_BASE <= CHUNKS_MAX && CHUNKS_BASE.is_power_of_two()
 const _: () = assert!(CHUNKS_BASE <= 32 * 1024, "a kernel buffer ring has at most 32768 entries");
 
 /// Accepted sockets an engine may hold before the worker asked for them; bounds what a multishot
-/// accept can pile up while the connection table is full.
+/// accept can pile up while the connection table is full. From here on the multishot is cancelled;
+/// what the kernel accepted in the same turn still comes on top, at most a listener's backlog.
 pub const ACCEPT_AHEAD_MAX: usize = 64;
 
 /// Entries of the submission queue: one turn's operations normally fit; a fuller turn submits twice.
@@ -28,6 +29,16 @@ pub const SUBMISSION_ENTRIES: u32 = 1024;
 /// Smallest completion queue. A full queue silently ends multishot operations, so the queue is
 /// sized for all connections with three lanes each, and never below this.
 pub const COMPLETION_ENTRIES_MIN: u32 = 4096;
+
+/// Entries of the ring of receive buffers: the base of the pool, all of which an idle worker lends
+/// to the kernel.
+pub const BUFFER_RING_ENTRIES: u16 = 256;
+
+const _: () = assert!(BUFFER_RING_ENTRIES as usize >= CHUNKS_BASE);
+
+/// How long an engine that is dropped waits until the kernel has given everything back. Cancelling
+/// takes microseconds; what takes longer is stuck in the kernel and is leaked.
+pub const JOIN_MS_MAX: u64 = 1_000;
 
 /// Events an engine reports per turn; bounds how long timers and the mailbox wait.
 pub const EVENTS_PER_TURN: usize = 1024;

@@ -160,7 +160,7 @@ impl Epoll {
     }
 
     /// Makes the connection the tenant of its slot.
-    fn settle(&mut self, conn: ConnId, fd: Option<OwnedFd>, input: bool) -> &mut Slot {
+    fn settle(&mut self, conn: ConnId, fd: Option<OwnedFd>, input: bool) {
         assert!(conn.index() < self.connections_max, "slot {} is out of bounds", conn.index());
         if self.slots.len() <= conn.index() {
             self.slots.resize_with(conn.index() + 1, Slot::default);
@@ -168,7 +168,6 @@ impl Epoll {
         let slot = &mut self.slots[conn.index()];
         assert!(slot.fd.is_none(), "slot {} is taken", conn.index());
         *slot = Slot { generation: conn.generation(), fd, input, ..Slot::default() };
-        slot
     }
 
     fn watch(&self, conn: ConnId, fd: BorrowedFd<'_>) -> Result<(), i32> {

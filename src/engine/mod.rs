@@ -18,6 +18,7 @@
 pub mod epoll;
 pub mod probe;
 pub mod sim;
+pub mod uring;
 
 use crate::clock::{Instant, Now};
 use crate::conn::{Completion, ConnId, Ends, Handle, Op};

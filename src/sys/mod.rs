@@ -5,9 +5,11 @@
 
 #![allow(unsafe_code)]
 
+pub mod buffer_ring;
 pub mod buffers;
 pub mod clock;
 pub mod eventfd;
 pub mod listen;
 pub mod process;
+pub mod ring;
 pub mod socket;

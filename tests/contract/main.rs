@@ -9,10 +9,17 @@ mod world;
 use sockets::{Real, Sockets};
 use stage::Stage;
 use upsplice::engine::epoll::Epoll;
+use upsplice::engine::uring::Uring;
 use upsplice::sys::eventfd::Waker;
 use world::World;
 
 impl Real for Epoll {
+    fn set_up(connections: usize, mailbox: &Waker) -> Self {
+        Self::new(connections, mailbox).unwrap()
+    }
+}
+
+impl Real for Uring {
     fn set_up(connections: usize, mailbox: &Waker) -> Self {
         Self::new(connections, mailbox).unwrap()
     }
@@ -31,6 +38,13 @@ fn play_all<W: World>() -> Vec<(&'static str, Vec<String>)> {
         .collect()
 }
 
+/// Plays every scenario in two worlds, whose transcripts must be equal.
+fn compare<A: World, B: World>() {
+    for ((name, one), (_, other)) in play_all::<A>().into_iter().zip(play_all::<B>()) {
+        assert_eq!(one, other, "{name}");
+    }
+}
+
 #[test]
 fn epoll_keeps_the_contract() {
     play_all::<Sockets<Epoll>>();
@@ -38,9 +52,10 @@ fn epoll_keeps_the_contract() {
 
 #[test]
 fn the_simulated_kernel_keeps_the_contract() {
-    let simulated = play_all::<sim_world::Simulated>();
-    let real = play_all::<Sockets<Epoll>>();
-    for ((name, simulated), (_, real)) in simulated.into_iter().zip(real) {
-        assert_eq!(simulated, real, "{name}");
-    }
+    compare::<sim_world::Simulated, Sockets<Epoll>>();
+}
+
+#[test]
+fn io_uring_keeps_the_contract() {
+    compare::<Sockets<Uring>, Sockets<Epoll>>();
 }

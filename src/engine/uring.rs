@@ -1,0 +1,566 @@
+//! The io_uring engine: operations go to the kernel, completions come back.
+//!
+//! One ring per worker, entered once per turn. Receives are one-shot and choose a buffer when bytes
+//! are there, so an idle connection holds none; accepting is one multishot operation per listener.
+//! A receive that found no buffer waits in a queue of the hungry, and only as many are tried again
+//! as there are buffers. `shutdown(2)` and `close(2)` are called directly: the kernel would hand
+//! the first to a thread of its own, and a direct close frees the descriptor before the next accept
+//! and cannot wait behind a full queue.
+//!
+//! Owns its descriptors and, between `push` and the event, the loads. On drop everything is
+//! cancelled and joined. If the kernel does not let go in time the loads are leaked; a worker that
+//! panics must leak its pool, too, unless it drops the engine first.
+//!
+//! Deliberately absent: timeouts, retries, and choosing what to do next.
+
+mod larder;
+mod listener;
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+
+use socket2::SockAddr;
+
+use self::larder::Larder;
+use self::listener::{Listener, Multishot};
+use super::Engine;
+use super::probe::SetupError;
+use crate::clock::{Instant, Now};
+use crate::conn::{
+    Addr, Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token,
+};
+use crate::limits::{
+    BUFFER_RING_ENTRIES, CHUNK_BYTES, COMPLETION_ENTRIES_MIN, EVENTS_PER_TURN, JOIN_MS_MAX,
+    SUBMISSION_ENTRIES,
+};
+use crate::sys::clock;
+use crate::sys::eventfd::Waker;
+use crate::sys::ring::{Done, Patience, Ring};
+use crate::sys::socket::{self, Progress};
+use crate::worker::chunks::Chunks;
+
+/// The bits of operations whose outcome does not matter; no [`Token`] has them.
+const NOBODY: u64 = u64::MAX;
+
+/// The bits of the poll on the mailbox.
+const MAILBOX: u64 = Token::new(ConnId::MAILBOX, Lane::Recv).bits();
+
+/// A chunk's size, as the kernel wants it.
+#[allow(clippy::cast_possible_truncation, reason = "16 KB fit 32 bits")]
+const CHUNK_LEN: u32 = CHUNK_BYTES as u32;
+
+/// Executes operations on one io_uring; must stay on the thread that made it.
+#[derive(Debug)]
+pub struct Uring {
+    ring: Ring,
+    larder: Larder,
+    mailbox: Waker,
+    slots: Vec<Slot>,
+    connections_max: usize,
+    /// Receives that found no buffer, the longest waiting first.
+    hungry: VecDeque<ConnId>,
+    /// Outcomes known without the kernel.
+    ready: VecDeque<Completion>,
+    /// Completions of the turn; kept for its memory.
+    batch: Vec<Done>,
+    now: Now,
+}
+
+/// A connection as this engine sees it.
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    fd: Option<OwnedFd>,
+    recv: RecvLane,
+    send: SendLane,
+    /// The last receive emptied the socket, so the next one should wait before it tries.
+    drained: bool,
+    listener: Option<Box<Listener>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum RecvLane {
+    #[default]
+    Idle,
+    /// An `Accept` is asked for; `cancelled` until it has reported so.
+    Accept { cancelled: bool },
+    /// A receive is in the kernel; one that is cancelled must not go hungry any more.
+    Recv { cancelled: bool },
+    /// A receive waits in `hungry`.
+    Hungry,
+}
+
+#[derive(Debug, Default)]
+enum SendLane {
+    #[default]
+    Idle,
+    /// The address stays in place until the kernel is done with it.
+    Connect(#[allow(dead_code, reason = "owned for the kernel")] Box<SockAddr>),
+    Send(Load),
+}
+
+impl Uring {
+    /// An engine with room for `connections_max` slots, woken by `mailbox`.
+    ///
+    /// # Errors
+    /// The kernel refuses the ring, or has no memory or descriptor for it; [`SetupError::denied`]
+    /// tells which.
+    pub fn new(connections_max: usize, mailbox: &Waker) -> Result<Self, SetupError> {
+        let completions = u32::try_from(connections_max.saturating_mul(3)).unwrap_or(u32::MAX);
+        let completions = completions.max(COMPLETION_ENTRIES_MIN);
+        let mut ring = Ring::new(SUBMISSION_ENTRIES, completions, BUFFER_RING_ENTRIES)
+            .map_err(|(step, errno)| SetupError::new(step, errno))?;
+        ring.poll_readable(mailbox.as_fd(), MAILBOX);
+        Ok(Self {
+            ring,
+            larder: Larder::new(BUFFER_RING_ENTRIES),
+            mailbox: mailbox.clone(),
+            slots: Vec::new(),
+            connections_max,
+            hungry: VecDeque::new(),
+            ready: VecDeque::new(),
+            batch: Vec::new(),
+            now: clock::now(),
+        })
+    }
+
+    /// The slot of a connection that is its tenant.
+    fn slot(&mut self, conn: ConnId) -> Option<&mut Slot> {
+        tenant(&mut self.slots, conn)
+    }
+
+    /// Makes the connection the tenant of its slot.
+    fn settle(&mut self, conn: ConnId, fd: Option<OwnedFd>) {
+        assert!(conn.index() < self.connections_max, "slot {} is out of bounds", conn.index());
+        if self.slots.len() <= conn.index() {
+            self.slots.resize_with(conn.index() + 1, Slot::default);
+        }
+        let slot = &mut self.slots[conn.index()];
+        assert!(slot.fd.is_none(), "slot {} is taken", conn.index());
+        *slot = Slot { generation: conn.generation(), fd, ..Slot::default() };
+    }
+
+    fn report(&mut self, conn: ConnId, lane: Lane, event: Event) {
+        self.ready.push_back(Completion { conn, lane, event });
+    }
+
+    fn fail(&mut self, conn: ConnId, lane: Lane, errno: i32, load: Option<Load>) {
+        self.report(conn, lane, Event::Failed { errno, load });
+    }
+
+    /// Serves an accept from those read ahead, or lets the kernel accept.
+    fn accept(&mut self, conn: ConnId) {
+        let Some(slot) = tenant(&mut self.slots, conn) else { return };
+        let Some(fd) = &slot.fd else { return };
+        let listener = slot.listener.get_or_insert_default();
+        if let Some(client) = listener.ahead.pop_front() {
+            return self.report(conn, Lane::Recv, Event::Accepted(socket::into_handle(client)));
+        }
+        slot.recv = RecvLane::Accept { cancelled: false };
+        // One that is ending is started again when its end has come.
+        if listener.multishot == Multishot::Off {
+            listener.multishot = Multishot::On;
+            self.ring.accept_all(fd.as_fd(), Token::new(conn, Lane::Recv).bits());
+        }
+    }
+
+    /// Submits a receive, unless others wait for a buffer already.
+    fn recv(&mut self, conn: ConnId) {
+        let Some(slot) = tenant(&mut self.slots, conn) else { return };
+        if !self.hungry.is_empty() {
+            slot.recv = RecvLane::Hungry;
+            return self.hungry.push_back(conn);
+        }
+        submit_recv(&mut self.ring, conn, slot);
+    }
+
+    fn connect(&mut self, conn: ConnId, to: &ConnectTo) {
+        match self.start_connect(conn, to) {
+            Ok(Progress::Pending) => {}
+            Ok(Progress::Done) => self.report(conn, Lane::Send, Event::Connected),
+            Err(errno) => self.fail(conn, Lane::Send, errno, None),
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn start_connect(&mut self, conn: ConnId, to: &ConnectTo) -> Result<Progress, i32> {
+        self.settle(conn, None);
+        let addr = Box::new(socket::sockaddr(&to.addr)?);
+        let slot = &mut self.slots[conn.index()];
+        let fd = slot.fd.insert(socket::for_connecting(to)?);
+        if matches!(to.addr, Addr::Unix(_)) {
+            // A unix connect never takes time, but with a full backlog it would say EAGAIN, on
+            // which the ring would try for ever.
+            return socket::connect(fd.as_fd(), &addr);
+        }
+        let fd = fd.as_fd();
+        // SAFETY: the address is boxed and moves, box and all, into the send lane, which keeps it
+        // until the completion; the engine joins its operations before the slots go.
+        unsafe { self.ring.connect(fd, &addr, Token::new(conn, Lane::Send).bits()) };
+        slot.send = SendLane::Connect(addr);
+        Ok(Progress::Pending)
+    }
+
+    #[allow(unsafe_code)]
+    fn send(&mut self, conn: ConnId, load: Load, chunks: &Chunks) {
+        let Some(slot) = tenant(&mut self.slots, conn) else { return };
+        let Some(fd) = &slot.fd else {
+            return self.fail(conn, Lane::Send, libc::ENOTCONN, Some(load));
+        };
+        let bytes = chunks.load_bytes(&load);
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        // SAFETY: the bytes lie on the heap, in the pool or in the load's own vector, and the load
+        // stays in the send lane, where nobody writes to it, until the completion; the engine
+        // joins its operations before the slots go.
+        unsafe {
+            self.ring.send(fd.as_fd(), bytes.as_ptr(), len, Token::new(conn, Lane::Send).bits());
+        }
+        slot.send = SendLane::Send(load);
+    }
+
+    fn shutdown(&mut self, conn: ConnId) {
+        let outcome = match self.slot(conn) {
+            Some(Slot { fd: Some(fd), .. }) => socket::shutdown_write(fd.as_fd()),
+            _ => Err(libc::ENOTCONN),
+        };
+        match outcome {
+            Ok(()) => self.report(conn, Lane::Send, Event::Shut),
+            Err(errno) => self.fail(conn, Lane::Send, errno, None),
+        }
+    }
+
+    /// Finishes what waits here, and asks the kernel to finish what is there.
+    fn cancel(&mut self, conn: ConnId) {
+        let Some(slot) = tenant(&mut self.slots, conn) else {
+            return self.report(conn, Lane::Control, Event::Cancelled);
+        };
+        let mut in_kernel = !matches!(slot.send, SendLane::Idle);
+        if let Some(listener) = &mut slot.listener
+            && listener.multishot == Multishot::On
+        {
+            listener.multishot = Multishot::Ending;
+            in_kernel = true;
+        }
+        match &mut slot.recv {
+            RecvLane::Idle => {}
+            RecvLane::Accept { cancelled } => *cancelled = true,
+            RecvLane::Recv { cancelled } => {
+                *cancelled = true;
+                in_kernel = true;
+            }
+            RecvLane::Hungry => {
+                slot.recv = RecvLane::Idle;
+                self.hungry.retain(|&other| other != conn);
+                self.fail(conn, Lane::Recv, libc::ECANCELED, None);
+            }
+        }
+        let slot = &self.slots[conn.index()];
+        match &slot.fd {
+            Some(fd) if in_kernel => {
+                self.ring.cancel_fd(fd.as_fd(), Token::new(conn, Lane::Control).bits());
+            }
+            _ => self.report(conn, Lane::Control, Event::Cancelled),
+        }
+    }
+
+    /// Closes, unless a multishot accept still holds the socket: then at its end.
+    fn close(&mut self, conn: ConnId, reset: bool) {
+        if let Some(slot) = tenant(&mut self.slots, conn) {
+            if let Some(listener) = &mut slot.listener {
+                let clients = listener.ahead.drain(..);
+                clients.for_each(|client| socket::close(client, true));
+                if listener.multishot != Multishot::Off {
+                    if listener.multishot == Multishot::On {
+                        let bits = Token::new(conn, Lane::Recv).bits();
+                        self.ring.cancel_bits(bits, NOBODY);
+                    }
+                    listener.multishot = Multishot::Ending;
+                    listener.closing = true;
+                    return;
+                }
+            }
+            if let Some(fd) = slot.fd.take() {
+                socket::close(fd, reset);
+            }
+            slot.listener = None;
+        }
+        self.report(conn, Lane::Control, Event::Closed);
+    }
+
+    /// Tries as many hungry receives again as there are buffers.
+    fn feed(&mut self) {
+        for _ in 0..self.larder.available() {
+            let Some(conn) = self.hungry.pop_front() else { return };
+            if let Some(slot) = tenant(&mut self.slots, conn) {
+                submit_recv(&mut self.ring, conn, slot);
+            }
+        }
+    }
+
+    /// Makes an event of a completion; a few make none, or one for a later turn.
+    fn complete(&mut self, done: Done, chunks: &Chunks) -> Option<Completion> {
+        if done.bits == MAILBOX {
+            return self.woken(done);
+        }
+        let (conn, lane) = Token::unpack(done.bits)?;
+        let Some(slot) = tenant(&mut self.slots, conn) else {
+            self.orphaned(done, chunks);
+            return None;
+        };
+        let event = match lane {
+            Lane::Recv if slot.listener.is_some() => self.accepted(conn, done)?,
+            Lane::Recv => self.received(conn, done, chunks)?,
+            Lane::Send => sent(slot, done.result)?,
+            Lane::Control => Event::Cancelled,
+        };
+        Some(Completion { conn, lane, event })
+    }
+
+    fn woken(&mut self, done: Done) -> Option<Completion> {
+        if !done.more() {
+            self.ring.poll_readable(self.mailbox.as_fd(), MAILBOX);
+        }
+        let event = self.mailbox.drain().then_some(Event::Woken)?;
+        Some(Completion { conn: ConnId::MAILBOX, lane: Lane::Recv, event })
+    }
+
+    /// A completion for an earlier tenant of a slot: its memory comes back, nothing else happens.
+    fn orphaned(&mut self, done: Done, chunks: &Chunks) {
+        if let Some(number) = done.buffer() {
+            self.larder.restock(number, self.ring.buffers(), chunks);
+        }
+    }
+
+    fn received(&mut self, conn: ConnId, done: Done, chunks: &Chunks) -> Option<Event> {
+        let load = match (done.buffer(), usize::try_from(done.result)) {
+            (Some(number), Ok(len)) if len > 0 => self.larder.consume(number, len, chunks),
+            // The end of the stream, or an error: older kernels spend a buffer on it all the same.
+            (Some(number), _) => {
+                self.larder.restock(number, self.ring.buffers(), chunks);
+                None
+            }
+            (None, _) => None,
+        };
+        let slot = tenant(&mut self.slots, conn)?;
+        let cancelled = slot.recv == RecvLane::Recv { cancelled: true };
+        slot.drained = !done.socket_nonempty();
+        slot.recv = RecvLane::Idle;
+        match -done.result {
+            libc::ENOBUFS if !cancelled => {
+                slot.recv = RecvLane::Hungry;
+                self.hungry.push_back(conn);
+                None
+            }
+            libc::ENOBUFS => Some(Event::Failed { errno: libc::ECANCELED, load: None }),
+            errno if errno > 0 => Some(Event::Failed { errno, load: None }),
+            _ => Some(Event::Received(load.unwrap_or(Load::EMPTY))),
+        }
+    }
+
+    /// A client, or the end of a multishot accept.
+    fn accepted(&mut self, conn: ConnId, done: Done) -> Option<Event> {
+        let slot = tenant(&mut self.slots, conn)?;
+        let listener = slot.listener.as_mut()?;
+        if !done.more() {
+            listener.multishot = Multishot::Off;
+        }
+        let mut event = None;
+        if done.result >= 0 {
+            let client = socket::own(done.result);
+            match slot.recv {
+                _ if listener.closing => socket::close(client, true),
+                RecvLane::Accept { .. } => {
+                    slot.recv = RecvLane::Idle;
+                    event = Some(Event::Accepted(socket::into_handle(client)));
+                }
+                _ => listener.ahead.push_back(client),
+            }
+            if listener.too_far_ahead() {
+                listener.multishot = Multishot::Ending;
+                self.ring.cancel_bits(done.bits, NOBODY);
+            }
+        } else if let RecvLane::Accept { cancelled } = slot.recv
+            && (cancelled || done.result != -libc::ECANCELED)
+        {
+            slot.recv = RecvLane::Idle;
+            event = Some(Event::Failed { errno: -done.result, load: None });
+        }
+        if listener.multishot == Multishot::Off {
+            self.multishot_ended(conn);
+        }
+        event
+    }
+
+    /// Does what waited for the end of a multishot accept.
+    fn multishot_ended(&mut self, conn: ConnId) {
+        let Some(slot) = tenant(&mut self.slots, conn) else { return };
+        if slot.listener.as_ref().is_some_and(|listener| listener.closing) {
+            return self.close(conn, false);
+        }
+        match slot.recv {
+            RecvLane::Accept { cancelled: true } => {
+                slot.recv = RecvLane::Idle;
+                self.fail(conn, Lane::Recv, libc::ECANCELED, None);
+            }
+            RecvLane::Accept { cancelled: false } => self.accept(conn),
+            _ => {}
+        }
+    }
+
+    /// Answers an operation for a connection that is not the tenant of its slot: memory goes back.
+    fn push_stale(&mut self, conn: ConnId, op: Op) {
+        let lane = op.lane();
+        match op {
+            Op::Cancel => self.report(conn, lane, Event::Cancelled),
+            Op::Close { .. } => self.report(conn, lane, Event::Closed),
+            Op::Send(load) => self.fail(conn, lane, libc::EBADF, Some(load)),
+            _ => self.fail(conn, lane, libc::EBADF, None),
+        }
+    }
+
+    /// Takes events that are known, then completions, until `limit` events are there.
+    fn collect(&mut self, chunks: &Chunks, events: &mut Vec<Completion>, limit: usize) {
+        let room = (limit - events.len()).min(self.ready.len());
+        events.extend(self.ready.drain(..room));
+        let mut batch = std::mem::take(&mut self.batch);
+        self.ring.take(limit - events.len(), &mut batch);
+        for done in batch.drain(..) {
+            events.extend(self.complete(done, chunks));
+        }
+        self.batch = batch;
+        let room = (limit - events.len()).min(self.ready.len());
+        events.extend(self.ready.drain(..room));
+    }
+}
+
+/// The slot of a connection that is its tenant.
+fn tenant(slots: &mut [Slot], conn: ConnId) -> Option<&mut Slot> {
+    slots.get_mut(conn.index()).filter(|slot| slot.generation == conn.generation())
+}
+
+fn submit_recv(ring: &mut Ring, conn: ConnId, slot: &mut Slot) {
+    let Some(fd) = &slot.fd else { return };
+    ring.recv(fd.as_fd(), CHUNK_LEN, slot.drained, Token::new(conn, Lane::Recv).bits());
+    slot.recv = RecvLane::Recv { cancelled: false };
+}
+
+/// The outcome of a `Connect` or a `Send`.
+fn sent(slot: &mut Slot, result: i32) -> Option<Event> {
+    match (std::mem::take(&mut slot.send), usize::try_from(result)) {
+        (SendLane::Idle, _) => None,
+        (SendLane::Connect(_), Ok(_)) => Some(Event::Connected),
+        (SendLane::Connect(_), Err(_)) => Some(Event::Failed { errno: -result, load: None }),
+        (SendLane::Send(mut load), Ok(count)) => {
+            load.advance(count);
+            Some(Event::Sent(load))
+        }
+        (SendLane::Send(load), Err(_)) => Some(Event::Failed { errno: -result, load: Some(load) }),
+    }
+}
+
+impl Engine for Uring {
+    fn name(&self) -> &'static str {
+        "io_uring"
+    }
+
+    fn now(&self) -> Now {
+        self.now
+    }
+
+    fn adopt(&mut self, conn: ConnId, handle: Handle) -> Result<Ends, i32> {
+        let fd = socket::from_handle(handle);
+        let ends = socket::ends(fd.as_fd())?;
+        self.settle(conn, Some(fd));
+        Ok(ends)
+    }
+
+    fn discard(&mut self, handle: Handle) {
+        socket::close(socket::from_handle(handle), true);
+    }
+
+    fn local(&self, conn: ConnId) -> Option<Addr> {
+        let slot = self.slots.get(conn.index())?;
+        let fd = slot.fd.as_ref().filter(|_| slot.generation == conn.generation())?;
+        socket::local(fd.as_fd())
+    }
+
+    fn set_nodelay(&mut self, conn: ConnId) {
+        if let Some(Slot { fd: Some(fd), .. }) = self.slot(conn) {
+            socket::set_nodelay(fd.as_fd());
+        }
+    }
+
+    fn push(&mut self, conn: ConnId, op: Op, chunks: &mut Chunks) {
+        if !matches!(op, Op::Connect(_)) && self.slot(conn).is_none() {
+            return self.push_stale(conn, op);
+        }
+        match op {
+            Op::Accept => self.accept(conn),
+            Op::Connect(to) => self.connect(conn, &to),
+            Op::Recv => self.recv(conn),
+            Op::Send(load) => self.send(conn, load, chunks),
+            Op::Shutdown => self.shutdown(conn),
+            Op::Cancel => self.cancel(conn),
+            Op::Close { reset } => self.close(conn, reset),
+        }
+    }
+
+    fn wait(&mut self, until: Option<Instant>, chunks: &mut Chunks, events: &mut Vec<Completion>) {
+        let start = events.len();
+        let limit = start + EVENTS_PER_TURN;
+        loop {
+            self.larder.stock(self.ring.buffers(), chunks);
+            self.feed();
+            let feeding = !self.hungry.is_empty() && self.larder.available() > 0;
+            let patience = match until {
+                _ if feeding || !self.ready.is_empty() => Patience::None,
+                Some(until) => match clock::ns_until(until) {
+                    0 => Patience::None,
+                    ns => Patience::Ns(ns),
+                },
+                None => Patience::Endless,
+            };
+            self.ring.enter(patience);
+            self.collect(chunks, events, limit);
+            let late = until.is_some_and(|until| clock::ns_until(until) == 0);
+            if events.len() > start || late {
+                break;
+            }
+        }
+        self.now = clock::now();
+    }
+
+    fn chunks_lent(&self) -> usize {
+        self.larder.available()
+    }
+}
+
+impl Drop for Uring {
+    /// Takes everything back from the kernel; within a bound of time.
+    fn drop(&mut self) {
+        let until = clock::now().mono.plus_ms(JOIN_MS_MAX);
+        self.ring.cancel_everything(NOBODY);
+        let mut batch = Vec::new();
+        while self.ring.in_flight() > 0 && clock::ns_until(until) > 0 {
+            self.ring.enter(Patience::Ns(clock::ns_until(until)));
+            self.ring.take(EVENTS_PER_TURN, &mut batch);
+            for done in batch.drain(..) {
+                let listens = Token::unpack(done.bits)
+                    .and_then(|(conn, lane)| Some((tenant(&mut self.slots, conn)?, lane)))
+                    .is_some_and(|(slot, lane)| lane == Lane::Recv && slot.listener.is_some());
+                if listens && done.result >= 0 {
+                    socket::close(socket::own(done.result), true);
+                }
+            }
+        }
+        if self.ring.in_flight() > 0 {
+            // The kernel may still read from loads and addresses: never free them.
+            std::mem::forget(std::mem::take(&mut self.slots));
+        }
+        for completion in self.ready.drain(..) {
+            if let Event::Accepted(handle) = completion.event {
+                socket::close(socket::from_handle(handle), true);
+            }
+        }
+    }
+}
