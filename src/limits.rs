@@ -40,6 +40,10 @@ const _: () = assert!(BUFFER_RING_ENTRIES as usize >= CHUNKS_BASE);
 /// takes microseconds; what takes longer is stuck in the kernel and is leaked.
 pub const JOIN_MS_MAX: u64 = 1_000;
 
+/// How long the probe waits for one operation that should take microseconds; beyond it io_uring
+/// counts as not working.
+pub const PROBE_MS_MAX: u64 = 1_000;
+
 /// Events an engine reports per turn; bounds how long timers and the mailbox wait.
 pub const EVENTS_PER_TURN: usize = 1024;
 

@@ -20,7 +20,7 @@ use crate::conn::{
     Addr, Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token,
 };
 use crate::limits::EVENTS_PER_TURN;
-use crate::sys::eventfd::Waker;
+use crate::sys::eventfd::Bell;
 use crate::sys::socket::{self, Progress};
 use crate::sys::{clock, clock::NS_PER_MS};
 use crate::worker::chunks::Chunks;
@@ -48,7 +48,7 @@ const OUTPUT: EpollFlags =
 #[derive(Debug)]
 pub struct Epoll {
     queue: Queue,
-    mailbox: Waker,
+    mailbox: Bell,
     slots: Vec<Slot>,
     connections_max: usize,
     /// Lanes to try in this turn; an entry whose lane is no longer queued is skipped.
@@ -131,19 +131,20 @@ impl Slot {
 }
 
 impl Epoll {
-    /// An engine with room for `connections_max` slots, woken by `mailbox`.
+    /// An engine with room for `connections_max` slots, woken by the eventfd `mailbox`.
     ///
     /// # Errors
     /// The system has no descriptor or memory for it.
-    pub fn new(connections_max: usize, mailbox: &Waker) -> Result<Self, SetupError> {
+    pub fn new(connections_max: usize, mailbox: BorrowedFd<'_>) -> Result<Self, SetupError> {
         let queue = Queue::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(|errno| SetupError::new("epoll_create1", errno as i32))?;
         let token = Token::new(ConnId::MAILBOX, Lane::Recv);
         let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, token.bits());
-        queue.add(mailbox, event).map_err(|errno| SetupError::new("epoll_ctl", errno as i32))?;
+        let mailbox = Bell::of(mailbox).map_err(|errno| SetupError::new("dup", errno))?;
+        queue.add(&mailbox, event).map_err(|errno| SetupError::new("epoll_ctl", errno as i32))?;
         Ok(Self {
             queue,
-            mailbox: mailbox.clone(),
+            mailbox,
             slots: Vec::new(),
             connections_max,
             tries: VecDeque::new(),

@@ -17,7 +17,7 @@ mod larder;
 mod listener;
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::SockAddr;
 
@@ -34,7 +34,7 @@ use crate::limits::{
     SUBMISSION_ENTRIES,
 };
 use crate::sys::clock;
-use crate::sys::eventfd::Waker;
+use crate::sys::eventfd::Bell;
 use crate::sys::ring::{Done, Patience, Ring};
 use crate::sys::socket::{self, Progress};
 use crate::worker::chunks::Chunks;
@@ -54,7 +54,7 @@ const CHUNK_LEN: u32 = CHUNK_BYTES as u32;
 pub struct Uring {
     ring: Ring,
     larder: Larder,
-    mailbox: Waker,
+    mailbox: Bell,
     slots: Vec<Slot>,
     connections_max: usize,
     /// Receives that found no buffer, the longest waiting first.
@@ -100,21 +100,24 @@ enum SendLane {
 }
 
 impl Uring {
-    /// An engine with room for `connections_max` slots, woken by `mailbox`.
+    /// An engine with room for `connections_max` slots, woken by the eventfd `mailbox`.
     ///
     /// # Errors
     /// The kernel refuses the ring, or has no memory or descriptor for it; [`SetupError::denied`]
     /// tells which.
-    pub fn new(connections_max: usize, mailbox: &Waker) -> Result<Self, SetupError> {
+    pub fn new(connections_max: usize, mailbox: BorrowedFd<'_>) -> Result<Self, SetupError> {
         let completions = u32::try_from(connections_max.saturating_mul(3)).unwrap_or(u32::MAX);
         let completions = completions.max(COMPLETION_ENTRIES_MIN);
         let mut ring = Ring::new(SUBMISSION_ENTRIES, completions, BUFFER_RING_ENTRIES)
             .map_err(|(step, errno)| SetupError::new(step, errno))?;
+        let mailbox = Bell::of(mailbox).map_err(|errno| SetupError::new("dup", errno))?;
         ring.poll_readable(mailbox.as_fd(), MAILBOX);
+        // A sandbox that knows only the set-up call shows here, not in the first turn.
+        ring.enter(Patience::None).map_err(|errno| SetupError::new("io_uring_enter", errno))?;
         Ok(Self {
             ring,
             larder: Larder::new(BUFFER_RING_ENTRIES),
-            mailbox: mailbox.clone(),
+            mailbox,
             slots: Vec::new(),
             connections_max,
             hungry: VecDeque::new(),
@@ -520,7 +523,7 @@ impl Engine for Uring {
                 },
                 None => Patience::Endless,
             };
-            self.ring.enter(patience);
+            self.ring.enter(patience).expect("a ring that was entered once can be entered again");
             self.collect(chunks, events, limit);
             let late = until.is_some_and(|until| clock::ns_until(until) == 0);
             if events.len() > start || late {
@@ -542,7 +545,9 @@ impl Drop for Uring {
         self.ring.cancel_everything(NOBODY);
         let mut batch = Vec::new();
         while self.ring.in_flight() > 0 && clock::ns_until(until) > 0 {
-            self.ring.enter(Patience::Ns(clock::ns_until(until)));
+            if self.ring.enter(Patience::Ns(clock::ns_until(until))).is_err() {
+                break;
+            }
             self.ring.take(EVENTS_PER_TURN, &mut batch);
             for done in batch.drain(..) {
                 let listens = Token::unpack(done.bits)

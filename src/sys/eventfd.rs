@@ -1,66 +1,64 @@
-//! A bell: any thread rings it, one engine hears it.
+//! The listening end of a bell: the eventfd behind a worker's mailbox, as an engine holds it.
 //!
-//! Owns an eventfd. Rings that come before the engine listens melt into one; none is lost.
-//! Deliberately absent: what the ringing means (the worker's mailbox holds that).
+//! Owns a descriptor of its own for the shared counter, so that neither side must outlive the
+//! other. Rings that come before the engine listens melt into one; none is lost. Deliberately
+//! absent: ringing, and what it means (`worker::mailbox` has both).
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 
-use nix::errno::Errno;
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use super::socket::errno;
 
-/// Rings an engine's mailbox; clones ring the same one.
-#[derive(Clone, Debug)]
-pub struct Waker {
-    bell: Arc<EventFd>,
+/// Hears an eventfd that other threads write to.
+#[derive(Debug)]
+pub struct Bell {
+    eventfd: File,
 }
 
-impl Waker {
-    /// A bell of its own.
+impl Bell {
+    /// Listens to an eventfd, which must be non-blocking.
     ///
     /// # Errors
-    /// The errno of `eventfd(2)`: EMFILE, ENFILE or ENOMEM.
-    pub fn new() -> Result<Self, i32> {
-        EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map(|bell| Self { bell: Arc::new(bell) })
-            .map_err(|errno| errno as i32)
-    }
-
-    /// Wakes the engine that watches; from any thread, at any time.
-    pub fn wake(&self) {
-        // The only other failure is a full counter, and a full counter wakes just as well.
-        while self.bell.write(1) == Err(Errno::EINTR) {}
+    /// EMFILE or ENFILE if there is no descriptor left.
+    pub fn of(eventfd: BorrowedFd<'_>) -> Result<Self, i32> {
+        let eventfd = eventfd.try_clone_to_owned().map_err(|error| errno(&error))?;
+        Ok(Self { eventfd: File::from(eventfd) })
     }
 
     /// Forgets the rings so far; whether there were any.
     #[must_use]
     pub fn drain(&self) -> bool {
+        let mut counter = [0; 8];
         loop {
-            match self.bell.read() {
-                Err(Errno::EINTR) => {}
+            match (&self.eventfd).read(&mut counter) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 outcome => return outcome.is_ok(),
             }
         }
     }
 }
 
-impl AsFd for Waker {
+impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.eventfd.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::eventfd::{EfdFlags, EventFd};
+
     use super::*;
 
     #[test]
     fn rings_melt_into_one() {
-        let waker = Waker::new().unwrap();
-        assert!(!waker.drain());
-        waker.wake();
-        waker.clone().wake();
-        assert!(waker.drain());
-        assert!(!waker.drain());
+        let eventfd = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let bell = Bell::of(eventfd.as_fd()).unwrap();
+        assert!(!bell.drain());
+        eventfd.write(1).unwrap();
+        eventfd.write(1).unwrap();
+        assert!(bell.drain());
+        assert!(!bell.drain());
     }
 }

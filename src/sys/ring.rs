@@ -236,7 +236,10 @@ impl Ring {
 
     /// Submits, runs deferred work, and waits for a completion as long as patience lasts. May end
     /// early, without a completion.
-    pub fn enter(&mut self, patience: Patience) {
+    ///
+    /// # Errors
+    /// An errno that cannot pass by itself: a sandbox denies the call.
+    pub fn enter(&mut self, patience: Patience) -> Result<(), i32> {
         self.flush_backlog();
         let outcome = match patience {
             _ if !self.backlog.is_empty() => self.enter_now(),
@@ -252,8 +255,8 @@ impl Ring {
         match outcome.map_err(|error| errno(&error)) {
             // Time is up, a signal came, completions must be taken before more can be submitted,
             // or the kernel is short of memory for a moment: the caller comes again.
-            Ok(_) | Err(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => {}
-            Err(errno) => panic!("io_uring_enter cannot fail with errno {errno} on its own ring"),
+            Ok(_) | Err(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+            Err(errno) => Err(errno),
         }
     }
 
@@ -296,14 +299,14 @@ mod tests {
             ring.poll_readable(far.as_fd(), bits);
         }
         for _ in 0..2000 {
-            ring.enter(Patience::None);
+            ring.enter(Patience::None).unwrap();
             ring.take(3, &mut seen);
         }
         let bits: std::collections::HashSet<u64> = seen.iter().map(|done| done.bits).collect();
         assert_eq!(bits.len(), 1000);
         ring.cancel_everything(u64::MAX);
         for _ in 0..2000 {
-            ring.enter(Patience::None);
+            ring.enter(Patience::None).unwrap();
             ring.take(16, &mut seen);
         }
         assert_eq!(ring.in_flight(), 0);
@@ -313,8 +316,8 @@ mod tests {
     fn patience_ends() {
         let Ok(mut ring) = Ring::new(4, 8, 2) else { return };
         let start = crate::sys::clock::monotonic_ns();
-        ring.enter(Patience::Ns(20_000_000));
+        ring.enter(Patience::Ns(20_000_000)).unwrap();
         assert!(crate::sys::clock::monotonic_ns() - start >= 20_000_000);
-        ring.enter(Patience::Ns(0));
+        ring.enter(Patience::Ns(0)).unwrap();
     }
 }

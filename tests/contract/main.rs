@@ -6,21 +6,22 @@ mod sockets;
 mod stage;
 mod world;
 
+use std::os::fd::BorrowedFd;
+
 use sockets::{Real, Sockets};
 use stage::Stage;
 use upsplice::engine::epoll::Epoll;
 use upsplice::engine::uring::Uring;
-use upsplice::sys::eventfd::Waker;
 use world::World;
 
 impl Real for Epoll {
-    fn set_up(connections: usize, mailbox: &Waker) -> Self {
+    fn set_up(connections: usize, mailbox: BorrowedFd<'_>) -> Self {
         Self::new(connections, mailbox).unwrap()
     }
 }
 
 impl Real for Uring {
-    fn set_up(connections: usize, mailbox: &Waker) -> Self {
+    fn set_up(connections: usize, mailbox: BorrowedFd<'_>) -> Self {
         Self::new(connections, mailbox).unwrap()
     }
 }

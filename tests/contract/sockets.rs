@@ -3,28 +3,30 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 
 use socket2::{SockRef, Socket};
 use tempfile::TempDir;
 use upsplice::conn::{Addr, Handle};
 use upsplice::engine::Engine;
-use upsplice::sys::eventfd::Waker;
 use upsplice::sys::{listen, socket};
+use upsplice::worker::mailbox::{Letter, Mailbox, Sender};
 
 use crate::world::{Family, Peer, PeerListener, PeerRead, World};
 
 /// An engine on real sockets, made with room for a number of connections.
 pub(crate) trait Real: Engine + Sized {
     /// Sets the engine up.
-    fn set_up(connections: usize, mailbox: &Waker) -> Self;
+    fn set_up(connections: usize, mailbox: BorrowedFd<'_>) -> Self;
 }
 
 /// Real sockets; the peers are non-blocking ones in the same thread.
 pub(crate) struct Sockets<E: Real> {
     engine: E,
-    mailbox: Waker,
+    /// Keeps the eventfd alive.
+    _mailbox: Mailbox,
+    sender: Sender,
     folder: TempDir,
     files: usize,
     peers: Vec<Option<Socket>>,
@@ -64,10 +66,11 @@ impl<E: Real> World for Sockets<E> {
     type Engine = E;
 
     fn new(connections: usize) -> Self {
-        let mailbox = Waker::new().unwrap();
+        let (mailbox, sender) = Mailbox::new().unwrap();
         Self {
-            engine: E::set_up(connections, &mailbox),
-            mailbox,
+            engine: E::set_up(connections, mailbox.as_fd()),
+            _mailbox: mailbox,
+            sender,
             folder: tempfile::tempdir().unwrap(),
             files: 0,
             peers: Vec::new(),
@@ -81,8 +84,8 @@ impl<E: Real> World for Sockets<E> {
     }
 
     fn wake(&mut self) {
-        let mailbox = self.mailbox.clone();
-        std::thread::spawn(move || mailbox.wake()).join().unwrap();
+        let sender = self.sender.clone();
+        std::thread::spawn(move || sender.send(Letter::Quit)).join().unwrap();
     }
 
     fn listen(&mut self, family: Family) -> (Handle, Addr) {
