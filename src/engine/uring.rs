@@ -190,6 +190,8 @@ impl Uring {
         self.settle(conn, None);
         let addr = Box::new(socket::sockaddr(&to.addr)?);
         let slot = &mut self.slots[conn.index()];
+        // Whoever is connected to waits for us to speak first.
+        slot.drained = true;
         let fd = slot.fd.insert(socket::for_connecting(to)?);
         if matches!(to.addr, Addr::Unix(_)) {
             // A unix connect never takes time, but with a full backlog it would say EAGAIN, on

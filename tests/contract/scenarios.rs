@@ -10,6 +10,7 @@ use upsplice::engine::Engine;
 use upsplice::limits::{ACCEPT_AHEAD_MAX, CHUNK_BYTES};
 
 use crate::stage::Stage;
+use crate::storm::storm;
 use crate::world::{Family, Peer, PeerRead, World};
 
 /// A named scenario and the pool it plays with.
@@ -30,6 +31,7 @@ const POOL: (usize, usize) = (16, 64);
 /// All scenarios, in the order in which they are easiest to debug.
 pub(crate) fn all<W: World>() -> Vec<Scenario<W>> {
     let scenario = |name, play| Scenario { name, connections: 16, pool: POOL, play };
+    let stormy = |name, play| Scenario { name, connections: 32, pool: (2, 8), play };
     vec![
         scenario("a deadline passes", deadline::<W>),
         scenario("the mailbox wakes", mailbox::<W>),
@@ -75,6 +77,10 @@ pub(crate) fn all<W: World>() -> Vec<Scenario<W>> {
             pool: (2, 8),
             ..scenario("the pool grows while sends block", pool_grows::<W>)
         },
+        stormy("a storm", |stage| storm(stage, 1)),
+        stormy("another storm", |stage| storm(stage, 2)),
+        stormy("a third storm", |stage| storm(stage, 3)),
+        stormy("a last storm", |stage| storm(stage, 4)),
     ]
 }
 

@@ -165,8 +165,12 @@ impl<E: Real> World for Sockets<E> {
     fn peer_write(&mut self, peer: Peer, bytes: &[u8]) -> usize {
         match self.peer(peer).write(bytes) {
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => panic!("a peer writes: {error}"),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe => 0,
+                _ => panic!("a peer writes: {error}"),
+            },
         }
     }
 

@@ -187,6 +187,12 @@ impl<W: World> Stage<W> {
         panic!("waited in vain for {what}; outstanding: {:?}", self.asked);
     }
 
+    /// Whether a lane's operation has not reported yet, or its event was not taken.
+    pub(crate) fn busy(&self, conn: ConnId, lane: Lane) -> bool {
+        let key = (conn, lane);
+        self.asked.contains_key(&key) || self.arrived.get(&key).is_some_and(|all| !all.is_empty())
+    }
+
     /// The event of a lane, if it is there already.
     pub(crate) fn arrived(&mut self, conn: ConnId, lane: Lane) -> Option<Event> {
         self.arrived.get_mut(&(conn, lane))?.pop_front()

@@ -70,7 +70,8 @@ pub(crate) trait World {
     /// The next connection the engine made to the listener, if there is one yet.
     fn peer_accept(&mut self, listener: PeerListener) -> Option<Peer>;
 
-    /// Writes what the wire takes now and says how much that was.
+    /// Writes what the wire takes now and says how much that was. On a broken connection it says
+    /// anything: those bytes go nowhere.
     fn peer_write(&mut self, peer: Peer, bytes: &[u8]) -> usize;
 
     /// Reads at most `limit` bytes of what is there now.
