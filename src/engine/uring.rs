@@ -33,6 +33,7 @@ use crate::limits::{
     BUFFER_RING_ENTRIES, CHUNK_BYTES, COMPLETION_ENTRIES_MIN, EVENTS_PER_TURN, JOIN_MS_MAX,
     SUBMISSION_ENTRIES,
 };
+use crate::sys::buffer_ring::BufferRing;
 use crate::sys::clock;
 use crate::sys::eventfd::Bell;
 use crate::sys::ring::{Done, Patience, Ring};
@@ -447,6 +448,15 @@ fn submit_recv(ring: &mut Ring, conn: ConnId, slot: &mut Slot) {
     let Some(fd) = &slot.fd else { return };
     ring.recv(fd.as_fd(), CHUNK_LEN, slot.drained, Token::new(conn, Lane::Recv).bits());
     slot.recv = RecvLane::Recv { cancelled: false };
+}
+
+/// Gives a buffer of the pool to the kernel.
+#[allow(unsafe_code)]
+fn publish(ring: &mut BufferRing, number: u16, address: *mut u8) {
+    // SAFETY: the pool lent the chunk and will not lend it again before the larder claims it, which
+    // it does only when a completion has brought the number back. A worker that dies with
+    // operations in flight leaks its pool. There are as many numbers as entries.
+    unsafe { ring.publish(number, address, CHUNK_LEN) };
 }
 
 /// The outcome of a `Connect` or a `Send`.

@@ -66,3 +66,32 @@ fn io_uring_keeps_the_contract() {
         other => println!("not played, because this system has {other}"),
     }
 }
+
+/// Storms from many seeds.
+fn storms<W: World>() {
+    for seed in 100..150 {
+        println!("seed {seed}");
+        let mut stage = Stage::<W>::new(32, (2, 8));
+        storm::storm(&mut stage, seed);
+        println!("{} turns", stage.turns());
+        stage.finish();
+    }
+}
+
+#[test]
+#[ignore = "ten seconds; for changes to an engine"]
+fn epoll_weathers_many_storms() {
+    storms::<Sockets<Epoll>>();
+}
+
+#[test]
+#[ignore = "ten seconds; for changes to an engine"]
+fn io_uring_weathers_many_storms() {
+    storms::<Sockets<Uring>>();
+}
+
+#[test]
+#[ignore = "ten seconds; for changes to an engine"]
+fn the_simulated_kernel_weathers_many_storms() {
+    storms::<sim_world::Simulated>();
+}

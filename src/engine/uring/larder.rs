@@ -4,7 +4,7 @@
 //! the pool; only when it is nearly empty does it make the pool grow, because that means that
 //! blocked sends keep the base away.
 
-use super::CHUNK_LEN;
+use super::publish;
 use crate::conn::Load;
 use crate::sys::buffer_ring::BufferRing;
 use crate::worker::chunks::Chunks;
@@ -65,13 +65,4 @@ impl Larder {
             publish(ring, number, pool.address(id));
         }
     }
-}
-
-/// Gives a buffer of the pool to the kernel.
-#[allow(unsafe_code)]
-fn publish(ring: &mut BufferRing, number: u16, address: *mut u8) {
-    // SAFETY: the pool lent the chunk and will not lend it again before the larder claims it, which
-    // it does only when a completion has brought the number back. A worker that dies with
-    // operations in flight leaks its pool. There are as many numbers as entries.
-    unsafe { ring.publish(number, address, CHUNK_LEN) };
 }
