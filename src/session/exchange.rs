@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::clock::Instant;
 use crate::config::model::{Config, LocationId, ServerId, Settings};
-use crate::conn::{ConnId, Ends, Event, Lane, Side};
+use crate::conn::{ConnId, Ends, Event, Lane, Load, Side};
 use crate::http::facts::{Captures, Context, Facts};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::scanner::HeadScanner;
@@ -211,22 +211,15 @@ impl Http {
         }
     }
 
-    fn client_received(
-        &mut self,
-        load: crate::conn::Load,
-        deadlines: &mut Deadlines,
-        io: &mut Io<'_>,
-    ) -> Next {
+    fn client_received(&mut self, load: Load, deadlines: &mut Deadlines, io: &mut Io<'_>) -> Next {
         if self.exchange.is_none() {
             return self.head_received(load, deadlines, io);
         }
-        self.facts.tally.request_bytes += load.len() as u64;
         if self.wants_body() {
             return self.body_received(load, deadlines, io);
         }
         let gone = load.is_empty();
         // A next request, or tunnel bytes before the 101: kept, and nothing more is read meanwhile.
-        self.facts.tally.request_bytes -= load.len() as u64;
         self.ahead.extend_from_slice(io.chunks.load_bytes(&load));
         io.give(load);
         if gone { self.over(Reason::Closed(Party::Client), io) } else { Next::Stay }

@@ -89,6 +89,7 @@ impl Http {
         if !self.ahead.is_empty() {
             return self.collect(true, deadlines, io);
         }
+        self.ahead = Vec::new();
         let timeout_ms = exchange.settings().keepalive_timeout_ms;
         deadlines.set(Timer::Keepalive, io.after_ms(timeout_ms));
         io.recv(self.client);

@@ -199,3 +199,14 @@ fn linger(
     io.recv(client);
     Next::Stay
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_tunnel_stays_small() {
+        let bytes = size_of::<Session>() + size_of::<Tunnel>();
+        assert!(bytes <= 560, "{} + {}", size_of::<Session>(), size_of::<Tunnel>());
+    }
+}

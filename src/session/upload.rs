@@ -5,6 +5,7 @@
 
 use crate::conn::Load;
 use crate::http::framing::{Body, BodyReader};
+use crate::observe::stats::Counter;
 use crate::reason::{Fault, Party, Reason, Timer};
 
 use super::Next;
@@ -115,7 +116,7 @@ impl Http {
             }
         };
         self.ahead.extend_from_slice(&bytes[used..]);
-        self.facts.tally.request_bytes -= (bytes.len() - used) as u64;
+        self.facts.tally.request_bytes += used as u64;
         load.truncate(used);
         if load.is_empty() {
             io.give(load);
@@ -146,7 +147,7 @@ impl Http {
         upload.head_left -= of_head;
         self.facts.tally.bytes_up += (written - of_head) as u64;
         self.facts.tally.upstream.sent += written as u64;
-        io.stats.add(crate::observe::stats::Counter::BytesUp, written as u64);
+        io.stats.add(Counter::BytesUp, written as u64);
         if !rest.is_empty() {
             upload.in_hand = rest.len();
             deadlines.set(Timer::ProxySend, io.after_ms(send_ms));
