@@ -4,10 +4,10 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
 use upsplice::config::model::EngineChoice;
 use upsplice::conn::{Addr, Completion, ConnId, ConnectTo, Event, Lane, Load, Op};
@@ -141,6 +141,44 @@ fn starve_quietly<E: Engine>(set_up: fn(usize, BorrowedFd<'_>) -> E) {
     }
 }
 
+/// When descriptors run out, accepting and connecting fail, say so, and work again afterwards.
+fn run_out_of_descriptors<E: Engine>(set_up: fn(usize, BorrowedFd<'_>) -> E) {
+    let (mailbox, _sender) = Mailbox::new().unwrap();
+    let mut chunks = Chunks::new(2, 2);
+    let mut engine = set_up(8, mailbox.as_fd());
+    let any = Addr::Inet("127.0.0.1:0".parse().unwrap());
+    let fd = listen(&any, &ListenOptions::default()).unwrap();
+    let addr = bound(&fd).unwrap();
+    let listener = ConnId::new(0, 1);
+    engine.adopt(listener, socket::into_handle(fd)).unwrap();
+    let Addr::Inet(inet) = addr else { panic!("an inet listener") };
+    let waiting = TcpStream::connect(inet).unwrap();
+
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+    setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(next).unwrap(), hard).unwrap();
+    let upstream = ConnId::new(1, 1);
+    let to = ConnectTo { addr, keepalive: false, nodelay: false };
+    engine.push(listener, Op::Accept, &mut chunks);
+    engine.push(upstream, Op::Connect(Box::new(to)), &mut chunks);
+    for completion in wait_for(&mut engine, &mut chunks, 2) {
+        let event = completion.event;
+        assert!(matches!(event, Event::Failed { errno: libc::EMFILE, load: None }), "{event:?}");
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+
+    assert_eq!(engine.local(upstream), None);
+    engine.push(upstream, Op::Close { reset: false }, &mut chunks);
+    engine.push(listener, Op::Accept, &mut chunks);
+    for completion in wait_for(&mut engine, &mut chunks, 2) {
+        match completion.event {
+            Event::Accepted(handle) => engine.discard(handle),
+            event => assert!(matches!(event, Event::Closed), "{event:?}"),
+        }
+    }
+    drop(waiting);
+}
+
 fn play<E: Engine>(set_up: fn(usize, BorrowedFd<'_>) -> E) {
     // The first time may open what the process keeps.
     drop_in_full_flight(set_up);
@@ -149,6 +187,7 @@ fn play<E: Engine>(set_up: fn(usize, BorrowedFd<'_>) -> E) {
     for _ in 0..2 {
         drop_in_full_flight(set_up);
         starve_quietly(set_up);
+        run_out_of_descriptors(set_up);
     }
     assert_eq!(descriptors(), before, "descriptors are left over");
 }

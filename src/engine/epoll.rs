@@ -464,8 +464,7 @@ impl Engine for Epoll {
             let idle = events.len() == start;
             self.poll(if idle { timeout(until) } else { EpollTimeout::ZERO });
             self.run(chunks, events, limit);
-            let late = until.is_some_and(|until| clock::ns_until(until) == 0);
-            if events.len() > start || late {
+            if events.len() > start || until.is_some_and(|until| clock::ns_until(until) == 0) {
                 break;
             }
         }

@@ -158,6 +158,7 @@ impl Uring {
         let Some(fd) = &slot.fd else { return };
         let listener = slot.listener.get_or_insert_default();
         if let Some(client) = listener.ahead.pop_front() {
+            slot.recv = RecvLane::Idle;
             return self.report(conn, Lane::Recv, Event::Accepted(socket::into_handle(client)));
         }
         slot.recv = RecvLane::Accept { cancelled: false };
@@ -537,8 +538,7 @@ impl Engine for Uring {
             };
             self.ring.enter(patience).expect("a ring that was entered once can be entered again");
             self.collect(chunks, events, limit);
-            let late = until.is_some_and(|until| clock::ns_until(until) == 0);
-            if events.len() > start || late {
+            if events.len() > start || until.is_some_and(|until| clock::ns_until(until) == 0) {
                 break;
             }
         }
