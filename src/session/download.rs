@@ -327,9 +327,6 @@ impl Http {
             let jitter = ms / 100 * u64::from(settings.tunnel_lifetime_jitter_percent);
             ms - io.prng.below(jitter + 1)
         });
-        if settings.tcp_nodelay {
-            io.nodelay.push(self.client);
-        }
         io.stats.answered(101);
         let opening = Opening {
             early: Load::owned(std::mem::take(&mut self.ahead)),

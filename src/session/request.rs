@@ -98,6 +98,10 @@ impl Http {
             let protocol = upgrade::asked(&head, body, &settings.upgrade_allow)?;
             Ok((Upload::new(body, max)?, protocol))
         });
+        // An answer may leave in several pieces, and a tunnel in many: none should wait for an ACK.
+        if settings.tcp_nodelay && self.facts.requests == 1 {
+            io.nodelay.push(self.client);
+        }
         let keep_alive = may_keep_alive(&head)
             && settings.keepalive_timeout_ms > 0
             && u64::from(self.facts.requests) < settings.keepalive_requests;
