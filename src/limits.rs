@@ -54,6 +54,17 @@ pub const WHEEL_TICK_MS: u64 = 10;
 /// Browsers send about 20, nginx's own default bound is on bytes only.
 pub const HEAD_FIELDS_MAX: usize = 128;
 
+/// Bytes of empty lines before a request line. Some old clients send one after a body (RFC 9112
+/// section 2.2 asks to ignore it); nobody sends many.
+pub const LEADING_BLANK_BYTES_MAX: usize = 16;
+
+/// The largest chunk of a chunked body, in bytes: far more than any, and no shift overflows.
+pub const CHUNK_SIZE_MAX: u64 = (1 << 60) - 1;
+
+/// How long a client is asked to stay away by a 503, in seconds: long enough for a restarting
+/// upstream, short enough for a person who waits.
+pub const RETRY_AFTER_S: u64 = 5;
+
 /// Bytes of one chunk-size line in a chunked body, extensions included.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 

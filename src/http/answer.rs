@@ -1,6 +1,7 @@
 //! Answers of our own: a status, a sentence, and what the client should do next.
 
 use crate::config::model::Settings;
+use crate::limits::RETRY_AFTER_S;
 
 use super::facts::Context;
 use super::{rewrite, uri};
@@ -10,10 +11,6 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Methods named in `Allow` when one is refused: the usual ones. An upstream may know more.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-
-/// How long a client is asked to stay away when there is no room or no server, in seconds: long
-/// enough for a restarting upstream, short enough for a person who waits.
-const RETRY_AFTER_S: u64 = 5;
 
 /// An answer, ready to be sent.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -4,7 +4,7 @@
 //! trailers are bounded. The reader copies nothing: a whole piece of a body can be passed on as it
 //! came, up to where the reader says that the body ends.
 
-use crate::limits::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
+use crate::limits::{CHUNK_LINE_BYTES_MAX, CHUNK_SIZE_MAX, TRAILER_BYTES_MAX};
 use crate::reason::Fault;
 
 use super::framing::Piece;
@@ -57,9 +57,6 @@ enum State {
 
 /// Longer than every name that matters; of a longer name, its beginning decides.
 const NAME_BYTES: usize = 24;
-
-/// Digits of the largest size that is taken: 2^60 - 1 bytes.
-const SIZE_MAX: u64 = (1 << 60) - 1;
 
 impl Default for ChunkedReader {
     fn default() -> Self {
@@ -116,7 +113,7 @@ impl ChunkedReader {
             (SizeStart | Size, digit) if digit.is_ascii_hexdigit() => {
                 let digit = char::from(digit).to_digit(16).unwrap_or_default();
                 self.left = self.left << 4 | u64::from(digit);
-                if self.left > SIZE_MAX {
+                if self.left > CHUNK_SIZE_MAX {
                     return Err(Fault::BadChunk);
                 }
                 Size

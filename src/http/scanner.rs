@@ -4,6 +4,7 @@
 //! it: a TLS handshake, binary data, a line without a version, a line or a head that outgrows the
 //! buffers which nginx would have for it. Meaning is the parser's business (`head`).
 
+use crate::limits::LEADING_BLANK_BYTES_MAX;
 use crate::reason::Fault;
 
 use super::head::{RequestHead, ResponseHead};
@@ -205,11 +206,7 @@ fn check_request_line(line: &[u8]) -> Result<(), Fault> {
     let version = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
     match version {
         b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', ..] => Err(Fault::BadVersion),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(Fault::BadVersion),
         _ => Err(Fault::BadRequestLine),
     }
 }
-
-/// Bytes of empty lines before a request line. Some old clients send one after a body (RFC 9112
-/// section 2.2 asks to ignore it); nobody sends many.
-const LEADING_BLANK_BYTES_MAX: usize = 16;
