@@ -49,6 +49,14 @@ fn compare<A: World, B: World>() {
     }
 }
 
+/// Plays, unless a kernel or a sandbox denies io_uring.
+fn where_there_is_io_uring(play: fn()) {
+    match choose(EngineChoice::Auto).unwrap() {
+        Chosen::Uring => play(),
+        other => println!("not played, because this system has {other}"),
+    }
+}
+
 #[test]
 fn epoll_keeps_the_contract() {
     play_all::<Sockets<Epoll>>();
@@ -61,10 +69,7 @@ fn the_simulated_kernel_keeps_the_contract() {
 
 #[test]
 fn io_uring_keeps_the_contract() {
-    match choose(EngineChoice::Auto).unwrap() {
-        Chosen::Uring => compare::<Sockets<Uring>, Sockets<Epoll>>(),
-        other => println!("not played, because this system has {other}"),
-    }
+    where_there_is_io_uring(compare::<Sockets<Uring>, Sockets<Epoll>>);
 }
 
 /// Storms from many seeds.
@@ -87,7 +92,7 @@ fn epoll_weathers_many_storms() {
 #[test]
 #[ignore = "ten seconds; for changes to an engine"]
 fn io_uring_weathers_many_storms() {
-    storms::<Sockets<Uring>>();
+    where_there_is_io_uring(storms::<Sockets<Uring>>);
 }
 
 #[test]
