@@ -109,6 +109,16 @@ pub const RESTART_PAUSE_MAX_MS: u64 = 10_000;
 /// How long a stop waits for workers that do not answer before the process ends without them.
 pub const STOP_GRACE_MS: u64 = 5_000;
 
+/// Connections, and so threads, of the embedded example's echo server: enough for a page and for
+/// playing, a bound for a machine on which something else finds the port.
+pub const DEMO_THREADS_MAX: usize = 256;
+
+/// Bytes of a request head that the embedded example's echo server reads.
+pub const DEMO_HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// How long the embedded example's echo server waits for a request head.
+pub const DEMO_HEAD_TIMEOUT_MS: u64 = 10_000;
+
 /// How deep maps, includes and error pages may nest before the configuration is refused.
 pub const INCLUDE_DEPTH_MAX: usize = 16;
 

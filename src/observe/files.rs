@@ -91,7 +91,9 @@ impl LogFiles {
         self.error.iter().map(|(level, _)| *level)
     }
 
-    pub(super) const fn zone(&self) -> &jiff::tz::TimeZone {
+    /// The time zone of all log lines.
+    #[must_use]
+    pub const fn zone(&self) -> &jiff::tz::TimeZone {
         &self.zone
     }
 

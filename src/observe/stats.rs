@@ -134,6 +134,12 @@ impl Stats {
         ends
     }
 
+    /// Counts everything that is open as closed: its worker is dead.
+    pub const fn close_all(&mut self) {
+        self.values[Counter::Closed as usize] = self.get(Counter::Accepted);
+        self.values[Counter::TunnelsClosed as usize] = self.get(Counter::TunnelsOpened);
+    }
+
     /// Adds another worker's counters.
     pub fn sum(&mut self, other: &Self) {
         for (value, more) in self.values.iter_mut().zip(&other.values) {

@@ -11,10 +11,9 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::config::model::Listen;
-use crate::conn::{Addr, Handle};
+use crate::conn::Addr;
 use crate::limits::{BIND_ATTEMPTS, BIND_PAUSE_MS};
 use crate::sys::listen::{Keepalive, ListenOptions, bound, listen, remove_file};
-use crate::sys::socket;
 
 /// All sockets of a configuration.
 #[derive(Debug)]
@@ -94,13 +93,9 @@ impl Listeners {
     ///
     /// # Errors
     /// If the process has no descriptors left.
-    pub fn of_worker(&self, worker: usize) -> io::Result<Vec<(usize, Handle)>> {
-        let duplicates = self.bound.iter().enumerate().map(|(index, bound)| {
-            Ok((index, bound.sockets[worker % bound.sockets.len()].try_clone()?))
-        });
-        // Only a complete set becomes handles: a handle does not close its descriptor.
-        let duplicates = duplicates.collect::<io::Result<Vec<_>>>()?;
-        Ok(duplicates.into_iter().map(|(n, fd)| (n, socket::into_handle(fd))).collect())
+    pub fn of_worker(&self, worker: usize) -> io::Result<Vec<(usize, OwnedFd)>> {
+        let duplicate = |bound: &Bound| bound.sockets[worker % bound.sockets.len()].try_clone();
+        self.bound.iter().enumerate().map(|(n, bound)| Ok((n, duplicate(bound)?))).collect()
     }
 }
 

@@ -6,7 +6,8 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Group, Pid, Uid, User};
 
-use crate::config::model::{Process, Workers};
+use crate::config::model::{EngineChoice, Process, Workers};
+use crate::engine::probe::{self, Chosen};
 use crate::limits::DESCRIPTORS_BESIDE;
 
 /// Sets `worker_rlimit_nofile`, or raises the soft limit as far as the workers need and the hard
@@ -54,6 +55,24 @@ pub fn allowed_cpus() -> Vec<usize> {
     (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect()
 }
 
+/// Chooses the engine of all workers; see [`probe::choose`].
+///
+/// It is tried on a thread of its own: the kernel takes a ring down later than its descriptor, and
+/// interrupts (EINTR) whatever the thread that made it does then, which may be an embedder's.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn choose_engine(wish: EngineChoice) -> Result<Chosen, String> {
+    let trial = std::thread::Builder::new().name("engine trial".to_owned());
+    let thread = trial
+        .spawn(move || probe::choose(wish))
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    match thread.join() {
+        Ok(chosen) => chosen.map_err(|error| error.to_string()),
+        Err(payload) => std::panic::resume_unwind(payload),
+    }
+}
+
 /// How many workers the configuration means.
 #[must_use]
 pub fn worker_count(workers: Workers) -> usize {
@@ -63,15 +82,14 @@ pub fn worker_count(workers: Workers) -> usize {
     }
 }
 
-/// The CPUs of a worker: its `worker_cpu_affinity` mask (the last one serves all further workers,
-/// as in nginx), or the n-th CPU this process may use.
+/// The CPUs of a worker: its `worker_cpu_affinity` mask (repeated from the first if there are fewer
+/// masks than workers), or the n-th CPU this process may use.
 #[must_use]
 pub fn cpus_of(affinity: &[Vec<usize>], allowed: &[usize], worker: usize) -> Vec<usize> {
-    match affinity.get(worker).or_else(|| affinity.last()) {
-        Some(mask) => mask.clone(),
-        None if allowed.is_empty() => Vec::new(),
-        None => vec![allowed[worker % allowed.len()]],
+    if !affinity.is_empty() {
+        return affinity[worker % affinity.len()].clone();
     }
+    allowed.get(worker % allowed.len().max(1)).copied().into_iter().collect()
 }
 
 /// Pins the calling thread; an empty list leaves it free.
@@ -100,12 +118,40 @@ pub struct Identity {
     pub gid: Gid,
 }
 
-/// Finds the user and group of the configuration: the group is the one named, else the group of the
-/// user's own name, as in nginx.
+/// Whom the `user` directive, or its absence, means.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Become {
+    /// This user from now on.
+    User(Identity),
+    /// Whoever started the program; the note, if any, is for the operator.
+    Same(Option<&'static str>),
+}
+
+/// Reads the `user` directive as nginx does: it counts only for a program started by root, the
+/// group is the one named, else the group of the user's own name; without the directive root becomes
+/// `nobody`.
 ///
 /// # Errors
 /// A sentence for the operator.
-pub fn look_up(user: &str, group: Option<&str>) -> Result<Identity, String> {
+pub fn whom(user: Option<&(String, Option<String>)>) -> Result<Become, String> {
+    match (user, nix::unistd::geteuid().is_root()) {
+        (None, false) => Ok(Become::Same(None)),
+        (Some(_), false) => Ok(Become::Same(Some(
+            "the \"user\" directive makes sense only if the program is started by root, ignored",
+        ))),
+        (Some((user, group)), true) => look_up(user, group.as_deref()).map(Become::User),
+        (None, true) => {
+            Ok(match look_up("nobody", None).or_else(|_| look_up("nobody", Some("nogroup"))) {
+                Ok(nobody) => Become::User(nobody),
+                Err(_) => Become::Same(Some(
+                    "running as root: there is no user \"nobody\"; name one with the \"user\" directive",
+                )),
+            })
+        }
+    }
+}
+
+fn look_up(user: &str, group: Option<&str>) -> Result<Identity, String> {
     let found = User::from_name(user).ok().flatten();
     let uid =
         found.map(|found| found.uid).ok_or_else(|| format!("user: there is no user \"{user}\""))?;
@@ -123,6 +169,9 @@ pub fn look_up(user: &str, group: Option<&str>) -> Result<Identity, String> {
 /// # Errors
 /// A sentence for the operator; the program must not go on, for it may be half changed.
 pub fn become_user(identity: &Identity) -> Result<(), String> {
+    if nix::unistd::geteuid() == identity.uid && nix::unistd::getegid() == identity.gid {
+        return Ok(());
+    }
     let failed = |call: &'static str| {
         move |error: nix::Error| format!("user {}: {call}() failed: {error}", identity.name)
     };
@@ -145,7 +194,7 @@ mod tests {
         let masks = [vec![0], vec![2, 3]];
         assert_eq!(cpus_of(&masks, &[0, 1], 0), [0]);
         assert_eq!(cpus_of(&masks, &[0, 1], 1), [2, 3]);
-        assert_eq!(cpus_of(&masks, &[0, 1], 5), [2, 3]);
+        assert_eq!(cpus_of(&masks, &[0, 1], 4), [0]);
         assert_eq!(cpus_of(&[], &[1, 4], 0), [1]);
         assert_eq!(cpus_of(&[], &[1, 4], 3), [4]);
         assert!(cpus_of(&[], &[], 0).is_empty());

@@ -157,6 +157,15 @@ impl<E: Engine> Worker<E> {
         while self.turn() {}
     }
 
+    /// Ends a worker that panicked: its sockets are closed, so that peers notice, and its pool is
+    /// never freed, because the kernel may still write to it.
+    pub fn abandon(self) {
+        let Self { engine, chunks, .. } = self;
+        // The engine takes back what it can, first and within a bound of time.
+        drop(engine);
+        std::mem::forget(chunks);
+    }
+
     /// One turn; false when the worker has stopped. Returns by `until` even if nothing happens.
     pub fn turn(&mut self) -> bool {
         self.accept_more();
