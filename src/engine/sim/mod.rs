@@ -125,6 +125,11 @@ impl Sim {
         self.0.borrow_mut().net.plan(0, Happening::Wake);
     }
 
+    /// Wakes the worker's wait at a point of virtual time.
+    pub fn wake_at(&self, at: Instant) {
+        self.0.borrow_mut().net.plan_at(at, Happening::Wake);
+    }
+
     /// The faults from here on.
     pub fn set_faults(&self, faults: Faults) {
         self.0.borrow_mut().net.faults = faults;

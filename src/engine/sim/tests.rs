@@ -164,7 +164,10 @@ fn what_arrived_before_a_reset_can_still_be_read() {
     bench.sim.with_peer(peer, |peer| peer.reset());
     let Event::Accepted(handle) = bench.next() else { panic!("no client") };
     bench.wait(None);
-    assert_eq!(bench.sim.adopt(ConnId::new(2, 1), handle), Err(libc::ENOTCONN));
+    let refused = ConnId::new(2, 1);
+    assert_eq!(bench.sim.adopt(refused, handle), Err(libc::ENOTCONN));
+    bench.push(refused, Op::Close { reset: true });
+    assert!(matches!(bench.next(), Event::Closed));
 }
 
 #[test]

@@ -114,6 +114,8 @@ pub struct Census {
     pub connections: usize,
     /// Listening sockets.
     pub listeners: usize,
+    /// Clients in backlogs that nobody has accepted yet.
+    pub waiting: usize,
     /// Handles given out and neither adopted nor discarded.
     pub handles: usize,
     /// Operations without a delivered event, those of listeners apart.
@@ -215,7 +217,8 @@ impl World {
         self.pushed = true;
         self.net.note(|| format!("{} <- {}", trace::conn(conn), trace::op(&op, chunks)));
         let is_open = self.slots.get(&conn.index()).is_some_and(|slot| slot.id == conn);
-        if matches!(op, Op::Connect(_)) && !is_open {
+        // A close without a socket is a slot on its way home, after an adoption that failed.
+        if matches!(op, Op::Connect(_) | Op::Close { .. }) && !is_open {
             self.open(conn, Socket::None);
         }
         let Some(slot) = self.slots.get_mut(&conn.index()).filter(|slot| slot.id == conn) else {
@@ -324,7 +327,8 @@ impl World {
     }
 
     pub(super) fn census(&self) -> Census {
-        let mut census = Census { handles: self.handles.len(), ..Census::default() };
+        let waiting = self.listeners.iter().map(|listener| listener.backlog.len()).sum();
+        let mut census = Census { handles: self.handles.len(), waiting, ..Census::default() };
         for slot in self.slots.values() {
             if matches!(slot.socket, Socket::Listener(_)) {
                 census.listeners += 1;
