@@ -70,7 +70,7 @@ fn whole(
     let settings = &cx.config.locations[cx.location].settings;
     let mut bytes = Vec::with_capacity(body.len() + 256);
     bytes.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", phrase(status)).as_bytes());
-    rewrite::product_and_date(cx, settings, |_| false, &mut bytes);
+    rewrite::product_and_date(cx, settings, None, &mut bytes);
     for (name, value) in fields {
         rewrite::field(name, value, &mut bytes);
     }

@@ -450,7 +450,8 @@ mod tests {
     #[test]
     fn fields_are_found_without_case_and_lists_over_all_lines() {
         let head = request(
-            "GET / HTTP/1.1\r\nHost: h\r\nConnection: a, ,B\r\nX:  v \r\nconnection:keep-alive\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: h\r\nConnection: a, ,B\r\nX:  v \r\n\
+             connection:keep-alive\r\n\r\n",
         );
         let head = head.unwrap();
         let fields = head.fields();

@@ -164,15 +164,7 @@ pub fn response_head(
 ) -> Vec<u8> {
     let settings = &cx.config.locations[cx.location].settings;
     let mut out = status_line(head, 256);
-    let hidden = |name: &[u8]| {
-        settings.hide_headers.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()))
-    };
-    product_and_date(
-        cx,
-        settings,
-        |name| head.fields().first(name).is_some() && !hidden(name.as_bytes()),
-        &mut out,
-    );
+    product_and_date(cx, settings, Some(head), &mut out);
     for (name, value) in head.fields().iter() {
         // A length is repeated only where the framing does not write its own.
         let length = name.eq_ignore_ascii_case(b"content-length");
@@ -180,7 +172,7 @@ pub fn response_head(
         let passes = if length {
             body == Body::None && head.status() != 204
         } else {
-            told || (!hidden(name) && !ends_here(head.fields(), name))
+            told || (!is_hidden(settings, name) && !ends_here(head.fields(), name))
         };
         if passes {
             raw_field(name, value, &mut out);
@@ -205,19 +197,12 @@ pub fn response_head(
 pub fn switch_head(cx: &Context<'_>, head: &ResponseHead) -> Vec<u8> {
     let settings = &cx.config.locations[cx.location].settings;
     let mut out = status_line(head, 128);
-    let is = |name: &[u8], wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
-    let hidden = |name: &[u8]| settings.hide_headers.iter().any(|hidden| is(name, hidden));
-    product_and_date(
-        cx,
-        settings,
-        |name| head.fields().first(name).is_some() && !hidden(name.as_bytes()),
-        &mut out,
-    );
+    product_and_date(cx, settings, Some(head), &mut out);
     out.extend_from_slice(b"Connection: upgrade\r\n");
     for (name, value) in head.fields().iter() {
-        let passes =
-            !hidden(name) && !ends_here(head.fields(), name) && !is(name, "content-length");
-        if passes || is(name, "upgrade") {
+        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
+        let ends = ends_here(head.fields(), name) || is("content-length");
+        if is("upgrade") || !(ends || is_hidden(settings, name)) {
             raw_field(name, value, &mut out);
         }
     }
@@ -253,13 +238,22 @@ fn status_line(head: &ResponseHead, room: usize) -> Vec<u8> {
     out
 }
 
-/// `Server` and `Date`, unless the head has one that passes.
+/// `proxy_hide_header`, and what nginx hides by itself.
+fn is_hidden(settings: &Settings, name: &[u8]) -> bool {
+    settings.hide_headers.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()))
+}
+
+/// `Server` and `Date`, unless the upstream's head has one that passes.
 pub(super) fn product_and_date(
     cx: &Context<'_>,
     settings: &Settings,
-    passes: impl Fn(&str) -> bool,
+    upstream: Option<&ResponseHead>,
     out: &mut Vec<u8>,
 ) {
+    let passes = |name: &str| {
+        let sent = upstream.is_some_and(|head| head.fields().first(name).is_some());
+        sent && !is_hidden(settings, name.as_bytes())
+    };
     if !passes("server") {
         out.extend_from_slice(b"Server: ");
         product(settings, out);

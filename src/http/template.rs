@@ -1,8 +1,8 @@
 //! Text with variables in it: compiled once, rendered per request, frozen for a tunnel.
 //!
 //! A template is used in three ways: rendered plainly for header fields, rendered with escaping for
-//! log lines, and *frozen* when the heads of a request are about to be dropped. A frozen template is
-//! rendered text with holes for the few variables that still change ([`Running`]).
+//! log lines, and *frozen* when the heads of a request are about to be dropped. A frozen template
+//! is rendered text with holes for the few variables that still change ([`Running`]).
 
 use crate::clock::Now;
 use crate::config::model::Escape;
@@ -45,9 +45,9 @@ pub enum TemplateErrorKind {
 }
 
 impl Template {
-    /// Compiles text with `$name`, `${name}` and `$1` … `$9`, as nginx reads them: a name is letters,
-    /// digits and underscores; a group is one digit, so `$10` is group 1 and a zero. `lookup` is
-    /// asked for every name that is not a group.
+    /// Compiles text with `$name`, `${name}` and `$1` … `$9`, as nginx reads them: a name is
+    /// letters, digits and underscores; a group is one digit, so `$10` is group 1 and a zero.
+    /// `lookup` is asked for every name that is not a group.
     ///
     /// # Errors
     /// At the first `$` that does not begin a variable.

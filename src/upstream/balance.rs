@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(rr(&[(1, ""), (1, ""), (1, "")], 7), "abcabca");
         assert_eq!(rr(&[(5, ""), (1, ""), (1, "")], 14), "aabacaaaabacaa");
         assert_eq!(rr(&[(1, "down"), (1, ""), (1, "backup")], 3), "bbb");
-        assert_eq!(rr(&[(1, "down"), (1, "backup"), (3, "backup")], 4), "ccbc");
+        assert_eq!(rr(&[(1, "down"), (1, "backup"), (3, "backup")], 4), "cbcc");
         assert_eq!(rr(&[(1, "down")], 2), "--");
     }
 
@@ -202,5 +202,30 @@ mod tests {
             tried.add(index);
             assert!(tried.has(index) && !tried.has(index + 1));
         }
+    }
+
+    /// nginx's computation for one client, in its plainest form.
+    fn reference(bytes: &[u8], weights: &[u64]) -> usize {
+        let hash = bytes.iter().fold(89, |hash, &byte| (hash * 113 + u64::from(byte)) % 6271);
+        let mut left = hash % weights.iter().sum::<u64>();
+        let beyond = |weight: &&u64| {
+            let beyond = left >= **weight;
+            left = left.saturating_sub(**weight);
+            beyond
+        };
+        weights.iter().take_while(beyond).count()
+    }
+
+    #[test]
+    fn ip_hash_gives_the_peer_that_nginx_gives() {
+        let group = group(Balance::IpHash, &[(1, ""), (3, ""), (2, "")]);
+        let mut balancer = Balancer::new(&group);
+        let mut choose = |text: &str| balancer.choose(&group, &client(text), &mut Tried::default());
+        for third in 0..=255 {
+            let expect = reference(&[10, 7, third], &[1, 3, 2]);
+            assert_eq!(choose(&format!("10.7.{third}.9")), Some(expect));
+        }
+        let six = "2001:db8::7".parse::<core::net::Ipv6Addr>().unwrap();
+        assert_eq!(choose("2001:db8::7"), Some(reference(&six.octets(), &[1, 3, 2])));
     }
 }

@@ -1,5 +1,5 @@
-//! The pure rooms from outside: heads, bodies, rewriting, variables and routes, under configurations
-//! written in nginx's language.
+//! The pure rooms from outside: heads, bodies, rewriting, variables and routes, under
+//! configurations written in nginx's language.
 
 mod fixture;
 mod framing;

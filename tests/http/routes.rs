@@ -1,8 +1,11 @@
 //! Which server and which location take a request: the cases of nginx's documentation, and more.
 
-use upsplice::http::facts::Captures;
+use std::collections::BTreeSet;
 
-use crate::fixture::World;
+use upsplice::http::facts::Captures;
+use upsplice::prng::Prng;
+
+use crate::fixture::{World, pick};
 
 /// Checks `host path -> location` lines.
 #[track_caller]
@@ -158,5 +161,33 @@ fn a_thousand_names_and_locations_are_told_apart() {
         assert_eq!(world.route(&format!("x.w{n}.test"), &format!("/e{n}")), format!("= /e{n}"));
         assert_eq!(world.route("many", &format!("/p{n}/")), format!("/p{n}/"));
         assert_eq!(world.route("many", &format!("/e{n}/")), "server");
+    }
+}
+
+/// Against a search that looks at every location.
+#[test]
+fn locations_are_found_as_by_looking_at_all_of_them() {
+    let word = |prng: &mut Prng, most: usize| -> String {
+        let letters = (0..pick(prng, most)).map(|_| ['a', 'b', '-', '/'][pick(prng, 4)]);
+        format!("/{}", letters.collect::<String>())
+    };
+    for seed in 0..300 {
+        let mut prng = Prng::new(seed);
+        let paths: BTreeSet<String> = (0..12).map(|_| word(&mut prng, 5)).collect();
+        let exact: BTreeSet<String> = (0..3).map(|_| word(&mut prng, 5)).collect();
+        let mut text = String::new();
+        paths.iter().for_each(|path| text += &format!("location {path} {{ }} "));
+        exact.iter().for_each(|path| text += &format!("location = {path} {{ }} "));
+        let world = World::server(&text);
+        for _ in 0..50 {
+            let path = word(&mut prng, 8);
+            let longest = paths.iter().filter(|prefix| path.starts_with(*prefix));
+            let expect = match longest.max_by_key(|prefix| prefix.len()) {
+                _ if exact.contains(&path) => format!("= {path}"),
+                Some(prefix) => prefix.clone(),
+                None => "server".into(),
+            };
+            assert_eq!(world.route("h", &path), expect, "seed {seed}: {path} in {paths:?}");
+        }
     }
 }

@@ -30,7 +30,8 @@ fn world() -> World {
     world
 }
 
-const REQUEST: &str = "GET /room/17/a%20b?Token=t%20&x HTTP/1.1\nHost: Ann.test:80\nCookie: a=1; B=2\n\
+const REQUEST: &str = "GET /room/17/a%20b?Token=t%20&x HTTP/1.1\nHost: Ann.test:80\n\
+                       Cookie: a=1; B=2\n\
                        Cookie: c=3\nAuthorization: Basic YW5uOnNlY3JldA==\nX-Two: 1\nx-two: 2\n\
                        Empty:\nContent-Type: text/x\nUser-Agent: a\"b\\é";
 
