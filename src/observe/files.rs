@@ -68,9 +68,10 @@ impl LogFiles {
     }
 
     /// Gives the files to the user whom the program is about to become, so that they can be
-    /// reopened later. Standard error and files that refuse stay as they are.
+    /// reopened later, as nginx does. The standard streams are not ours to give away, and a file
+    /// that refuses stays as it is.
     pub fn give_to(&self, user: nix::unistd::Uid, group: nix::unistd::Gid) {
-        for log in self.all().filter(|log| log.is_regular()) {
+        for log in self.all().filter(|log| log.is_own_file()) {
             let file = log.file.read().unwrap_or_else(PoisonError::into_inner);
             let _ = nix::unistd::fchown(file.as_fd(), Some(user), Some(group));
         }
@@ -132,7 +133,10 @@ impl LogFile {
         Ok(())
     }
 
-    fn is_regular(&self) -> bool {
+    fn is_own_file(&self) -> bool {
+        if matches!(self.path.as_deref(), None | Some(STDOUT | STDERR)) {
+            return false;
+        }
         let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
         file.metadata().is_ok_and(|metadata| metadata.is_file())
     }
@@ -142,12 +146,15 @@ impl LogFile {
     }
 }
 
+const STDOUT: &str = "/dev/stdout";
+const STDERR: &str = "/dev/stderr";
+
 /// `/dev/stdout` and `/dev/stderr` are duplicated and not opened: under systemd they are sockets,
 /// which `open(2)` refuses with ENXIO.
 fn open(path: Option<&str>) -> io::Result<File> {
     match path {
-        None | Some("/dev/stderr") => Ok(File::from(io::stderr().as_fd().try_clone_to_owned()?)),
-        Some("/dev/stdout") => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+        None | Some(STDERR) => Ok(File::from(io::stderr().as_fd().try_clone_to_owned()?)),
+        Some(STDOUT) => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
         Some(path) => File::options().append(true).create(true).open(path),
     }
 }

@@ -160,17 +160,19 @@ impl Crew {
         }
     }
 
-    /// A worker's thread has ended.
+    /// A worker's thread has ended, or there never was one.
     pub(super) fn bury(&mut self, worker: usize) {
         self.roll.leave(worker);
-        let state = std::mem::replace(&mut self.members[worker].state, State::Ended);
-        if let State::Working { thread, since, .. } = state {
+        let member = &mut self.members[worker];
+        let mut calm = false;
+        if let State::Working { thread, since, .. } =
+            std::mem::replace(&mut member.state, State::Ended)
+        {
             // The thread has sent its last message, so this does not wait.
             let _ = thread.join();
-            let member = &mut self.members[worker];
-            let calm = since.elapsed() >= Duration::from_millis(RESTART_CALM_MS);
-            member.short_lives = if calm { 0 } else { member.short_lives.saturating_add(1) };
+            calm = since.elapsed() >= Duration::from_millis(RESTART_CALM_MS);
         }
+        member.short_lives = if calm { 0 } else { member.short_lives.saturating_add(1) };
     }
 
     /// Decides when a dead worker works again; the pause doubles with every short life. Returns the

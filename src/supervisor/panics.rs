@@ -11,7 +11,7 @@ thread_local! {
     static LAST_WORDS: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Sends the panics of worker threads to [`last_words`] and all others to the previous hook.
+/// Keeps what panicking worker threads say for the log and sends all others to the previous hook.
 pub fn install_hook() {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
