@@ -42,7 +42,7 @@ pub fn read(path: &Path) -> io::Result<nix::unistd::Pid> {
     File::open(path)?.take(64).read_to_string(&mut text)?;
     match text.trim().parse() {
         Ok(pid) if pid > 0 => Ok(nix::unistd::Pid::from_raw(pid)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no process number")),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it names no process")),
     }
 }
 
