@@ -24,7 +24,10 @@ pub(super) fn location(scope: &Scope, problems: &mut Problems) {
         let value = String::from_utf8_lossy(value);
         if !value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")) {
             problems
-                .warn(header.span, format!("\"Connection: {value}\" keeps WebSockets from opening"))
+                .warn(
+                    header.span,
+                    format!("the Connection value \"{value}\" keeps WebSockets from opening"),
+                )
                 .help(
                     "\"upgrade\", a map of $http_upgrade, or no line: upgrades pass by themselves",
                 );

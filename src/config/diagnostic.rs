@@ -153,7 +153,9 @@ impl Problems {
 
     fn push(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Self {
         self.errors += usize::from(severity == Severity::Error);
-        self.found.push(Problem { severity, span, message, help: None });
+        if !self.is_full() {
+            self.found.push(Problem { severity, span, message, help: None });
+        }
         self
     }
 

@@ -46,7 +46,8 @@ pub(super) struct Word {
 
 /// Splits one file. Mistakes go to `problems`, and the tokens are then a best guess.
 pub(super) fn lex(file: FileId, text: &[u8], problems: &mut Problems) -> Vec<Token> {
-    let mut lexer = Lexer { file, text, at: 0, tokens: Vec::new(), words: 0, problems };
+    let mut lexer =
+        Lexer { file, text, at: 0, tokens: Vec::new(), words: 0, blank: true, problems };
     // A byte order mark is what some editors put first; nginx would take it for a part of a name.
     if text.starts_with(b"\xef\xbb\xbf") {
         lexer.at = 3;
@@ -62,6 +63,8 @@ struct Lexer<'a> {
     tokens: Vec<Token>,
     /// Words since the last `;`, `{` or `}`.
     words: usize,
+    /// True exactly when nothing but white space came since the start of the line.
+    blank: bool,
     problems: &'a mut Problems,
 }
 
@@ -71,7 +74,11 @@ impl Lexer<'_> {
         let Some(&byte) = self.text.get(self.at) else { return false };
         let start = self.at;
         match byte {
-            b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
+            b' ' | b'\t' | b'\r' => self.at += 1,
+            b'\n' => {
+                self.at += 1;
+                self.blank = true;
+            }
             b'#' => self.at = self.line_end(start),
             b';' => self.mark(Kind::End),
             b'{' => {
@@ -92,6 +99,7 @@ impl Lexer<'_> {
         let span = Span::new(self.file, self.at, self.at + 1);
         self.at += 1;
         self.words = 0;
+        self.blank = false;
         self.tokens.push(Token { kind, span });
     }
 
@@ -151,7 +159,10 @@ impl Lexer<'_> {
         self.problems
             .error(span, format!("unexpected \"{shown}\""))
             .help("after a closing quote there must be white space, \";\" or \"{\"");
-        self.at = end + 1;
+        // What clings to the quote belongs to the mistake and not to the next argument.
+        let rest = &self.text[end + 1..];
+        let clings = |&byte: &u8| !byte.is_ascii_whitespace() && byte != b';' && byte != b'{';
+        self.at = end + 1 + rest.iter().position(|byte| !clings(byte)).unwrap_or(rest.len());
         self.word(start, start + 1, end, true);
     }
 
@@ -179,10 +190,8 @@ impl Lexer<'_> {
             self.problems.error(span, "this argument is not UTF-8");
             String::from_utf8_lossy(error.as_bytes()).into_owned()
         });
-        let before = &self.text[..start];
-        let line = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-        let starts_line = before[line..].iter().all(u8::is_ascii_whitespace);
         self.words += 1;
+        let starts_line = core::mem::replace(&mut self.blank, false);
         let word = Word { text, span, quoted, starts_line };
         self.tokens.push(Token { kind: Kind::Word(word), span });
     }
@@ -317,7 +326,7 @@ mod tests {
         check("a \"b;\nc d;", "[a][b];[c][d];", &["1:3: no closing \" for this quoted argument"]);
         check(
             "a \"b;\nc \"d\";\ne 'f'g;\n",
-            "[a][b];[c][d];[e][f][g];",
+            "[a][b];[c][d];[e][f];",
             &["1:3: this quoted argument runs over several lines", "3:6: unexpected \"g\""],
         );
     }

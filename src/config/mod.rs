@@ -104,7 +104,7 @@ pub fn load_text(
         problems: &mut problems,
         outside,
         folder,
-        is_directive: directives::is_known,
+        is_directive: directives::starts_directive,
     };
     let [main_defaults, http_defaults] = [Context::Main, Context::Http]
         .map(|level| reading.text(BUILT_IN.into(), directives::defaults(level).into_bytes()));

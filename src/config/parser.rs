@@ -167,6 +167,9 @@ impl Parser<'_, '_> {
         let mut directives = Vec::new();
         let mut words: Vec<Word> = Vec::new();
         while let Some(Token { kind, span }) = self.tokens.next() {
+            if self.reading.problems.is_full() {
+                return (directives, None);
+            }
             match kind {
                 Kind::Word(word) => {
                     let names_directive =

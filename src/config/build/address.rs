@@ -15,6 +15,8 @@ pub(super) fn split_port(text: &str) -> Result<(&str, Option<&str>), &'static st
     let (host, rest) = if text.starts_with('[') {
         let end = text.find(']').ok_or("no closing \"]\"")?;
         text.split_at(end + 1)
+    } else if text.matches(':').count() > 1 {
+        return Err("an IPv6 address needs brackets");
     } else {
         text.split_at(text.find(':').unwrap_or(text.len()))
     };
@@ -25,9 +27,6 @@ pub(super) fn split_port(text: &str) -> Result<(&str, Option<&str>), &'static st
     };
     if host.is_empty() {
         return Err("no host");
-    }
-    if port.is_some_and(|port| port.contains(':')) {
-        return Err("an IPv6 address needs brackets");
     }
     Ok((host, port))
 }

@@ -63,6 +63,12 @@ pub(super) fn assemble(
 }
 
 fn process(set: ProcessDraft, defaults: ProcessDraft) -> Process {
+    let mut error_logs = Vec::new();
+    for log in set.error_logs {
+        if !error_logs.contains(&log) {
+            error_logs.push(log);
+        }
+    }
     let connections = set.worker_connections.or(defaults.worker_connections);
     Process {
         workers: set
@@ -77,7 +83,7 @@ fn process(set: ProcessDraft, defaults: ProcessDraft) -> Process {
         user: set.user,
         pid: set.pid.flatten(),
         daemon: set.daemon.or(defaults.daemon).unwrap_or_default(),
-        error_logs: set.error_logs,
+        error_logs,
     }
 }
 

@@ -45,6 +45,12 @@ pub(in crate::config) fn proxy_set_header(
     if !field(builder, name, Some(value)) {
         return;
     }
+    // What frames a message and what rules the connection is the proxy's to write.
+    let ours = ["content-length", "transfer-encoding", "keep-alive"];
+    if ours.contains(&name.text.to_ascii_lowercase().as_str()) {
+        let message = format!("\"proxy_set_header {}\" has no effect", name.text);
+        builder.problems.warn(directive.head(), message).help("the proxy writes this field itself");
+    }
     headers.push(SetHeader {
         name: name.text.clone(),
         value: builder.template(value),
@@ -83,14 +89,14 @@ pub(in crate::config) fn proxy_hide_header(
     if !field(builder, name, None) {
         return;
     }
-    if ["upgrade", "connection"].contains(&name.text.to_ascii_lowercase().as_str()) {
+    if name.text.eq_ignore_ascii_case("upgrade") {
         builder
             .problems
             .warn(
                 directive.head(),
                 format!("hiding \"{}\" keeps WebSockets from opening in nginx", name.text),
             )
-            .help("remove the line: the client needs the field in a 101 answer");
+            .help("here the field of a 101 passes all the same: remove the line");
     }
     draft.scope.hide_headers.get_or_insert_default().push(name.text.to_ascii_lowercase());
 }

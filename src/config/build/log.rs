@@ -72,9 +72,7 @@ pub(in crate::config) fn error_log(
             "the program has one stream of messages; put error_log at the main level",
         );
     }
-    if !draft.process.error_logs.contains(&log) {
-        draft.process.error_logs.push(log);
-    }
+    draft.process.error_logs.push(log);
 }
 
 pub(in crate::config) fn log_format(

@@ -23,7 +23,7 @@ pub(super) use draft::{Draft, Scope};
 
 use crate::http::variables::{Template, TemplateErrorKind};
 
-use super::diagnostic::Problems;
+use super::diagnostic::{Problems, nearest};
 use super::directives::{Action, Context, Row, Shape, is_known, names_for, refusal, rows_of};
 use super::lexer::Word;
 use super::model::{Config, LogFormat, Map, Upstream};
@@ -119,33 +119,47 @@ impl Builder<'_> {
         }
     }
 
-    /// The row of a directive in this context, or a message.
+    /// The row of a directive in this context, or a message. A block under a wrong name or in a wrong
+    /// place has a row all the same, so that what is in it is checked too.
     fn row(&mut self, directive: &Directive) -> Option<&'static Row> {
         let Word { text: name, span, .. } = &directive.name;
         if let Some(row) = rows_of(name).find(|row| row.contexts.contains(self.context)) {
             return Some(row);
         }
-        let elsewhere: Vec<String> = rows_of(name).map(|row| row.contexts.names()).collect();
-        if !elsewhere.is_empty() {
-            let message = format!("\"{name}\" directive is not allowed here");
-            let allowed = elsewhere.join(", ");
-            self.problems.error(*span, message).help(format!(
-                "this is {}; \"{name}\" is allowed in: {allowed}",
-                match self.context {
-                    Context::Main => "the main level".to_owned(),
-                    context => format!("a block of \"{}\"", context.name()),
-                }
-            ));
-        } else if let Some(why) = refusal(name) {
+        let block = |row: &&Row| row.is_block() && directive.block.is_some();
+        if rows_of(name).next().is_some() {
+            self.misplaced(directive);
+            return rows_of(name).find(block);
+        }
+        if let Some(why) = refusal(name) {
             let message = format!("nginx's \"{name}\" is not supported by upsplice yet");
             self.problems.error(*span, message).help(why);
-        } else {
-            let known = names_for(self.context);
-            self.problems
-                .error(*span, format!("unknown directive \"{name}\""))
-                .suggest(name, known);
+            return None;
         }
-        None
+        self.problems.error(*span, format!("unknown directive \"{name}\""));
+        let meant = nearest(name, names_for(self.context))?;
+        self.problems.help(format!("did you mean \"{meant}\"?"));
+        rows_of(meant).find(block)
+    }
+
+    /// Says where a directive is allowed that is not allowed here.
+    fn misplaced(&mut self, directive: &Directive) {
+        let name = &directive.name.text;
+        let same_kind = |row: &&Row| row.is_block() == directive.block.is_some();
+        let any_kind = rows_of(name).all(|row| !same_kind(&row));
+        let contexts: Vec<String> = rows_of(name)
+            .filter(|row| any_kind || same_kind(row))
+            .map(|row| row.contexts.names())
+            .collect();
+        let here = match self.context {
+            Context::Main => "the main level".to_owned(),
+            context => format!("a block of \"{}\"", context.name()),
+        };
+        let message = format!("\"{name}\" directive is not allowed here");
+        let allowed = contexts.join(", ");
+        self.problems
+            .error(directive.name.span, message)
+            .help(format!("this is {here}; \"{name}\" is allowed in: {allowed}"));
     }
 
     /// Whether a block is there or not as the row wants it, and the number of arguments is right.

@@ -116,9 +116,10 @@ impl Builder<'_> {
                 let shown = error.to_string();
                 let reason = shown.lines().last().unwrap_or_default().trim();
                 let reason = reason.trim_start_matches("error: ");
-                self.problems
-                    .error(word.span, format!("bad regular expression: {reason}"))
-                    .help("look-around and back-references do not exist here");
+                self.problems.error(word.span, format!("bad regular expression: {reason}"));
+                if reason.contains("look-") || reason.contains("backreference") {
+                    self.problems.help("expressions here never backtrack, so they are never slow");
+                }
                 None
             }
         }

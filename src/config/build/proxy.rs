@@ -120,6 +120,6 @@ pub(in crate::config) fn redirect(
     }
     builder
         .problems
-        .error(word.span, "only \"proxy_redirect off\" is supported by upsplice yet")
+        .error(word.span, "\"proxy_redirect\" can only be \"off\" in upsplice so far")
         .help("Location fields of upstreams pass unchanged");
 }

@@ -15,7 +15,11 @@ pub(in crate::config) fn upgrade_allow(
     let off = directive.args[0].text == "off";
     for word in &directive.args[usize::from(off)..] {
         // RFC 9110 section 7.8: a protocol is a token, and perhaps a slash and another.
-        if off || !word.text.split('/').all(is_token) || word.text.split('/').count() > 2 {
+        if off
+            || word.text == "off"
+            || !word.text.split('/').all(is_token)
+            || word.text.split('/').count() > 2
+        {
             builder.invalid(directive, word, "protocol names such as websocket, or off alone");
             return;
         }

@@ -5,7 +5,7 @@
 use crate::config::build::header;
 
 use super::Shape::{Any, Block, Flag, Number, Size, Time, Word};
-use super::{ANYWHERE, Action, EVENTS, HS, HSL, HTTP, MAIN, Row};
+use super::{ANYWHERE, Action, EVENTS, HS, HSL, HTTP, MAIN, Row, UPSTREAM};
 
 const MANY: usize = usize::MAX;
 
@@ -191,6 +191,25 @@ pub(super) const ROWS: &[Row] = &[
          names that only a variable gives, and `proxy_pass` takes no variables yet.",
     ),
     idle("resolver_timeout", HSL, (1, 1), "TIME", Time, "As `resolver`."),
+    idle(
+        "chunked_transfer_encoding",
+        HSL,
+        (1, 1),
+        "on",
+        Word(&["on"]),
+        "Only `on`: an answer without a known length goes out in chunks, as HTTP/1.1 has it.",
+    ),
+    idle(
+        "merge_slashes",
+        HS,
+        (1, 1),
+        "on",
+        Word(&["on"]),
+        "Only `on`: repeated slashes count as one when a location is chosen.",
+    ),
+    idle("keepalive_requests", UPSTREAM, (1, 1), "NUMBER", Number, "Goes with `keepalive`."),
+    idle("keepalive_timeout", UPSTREAM, (1, 1), "TIME", Time, "Goes with `keepalive`."),
+    idle("keepalive_time", UPSTREAM, (1, 1), "TIME", Time, "Goes with `keepalive`."),
     idle("client_body_buffer_size", HSL, (1, 1), "SIZE", Size, STREAMED),
     idle("client_body_in_single_buffer", HSL, (1, 1), "on | off", Flag, STREAMED),
     idle("client_body_temp_path", HSL, (1, 4), "PATH [LEVEL…]", Any, NO_TEMPORARY),

@@ -191,6 +191,13 @@ pub(super) fn is_known(name: &str) -> bool {
     name == "include" || rows_of(name).next().is_some() || refusal(name).is_some()
 }
 
+/// Whether a word at the start of a line can only be a directive: the sign of a missing semicolon
+/// on the line before. Names of hosts and the like never look so.
+pub(super) fn starts_directive(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && is_known(word)
+}
+
 /// The names to suggest in a context: what is allowed there first, then all others of ours.
 pub(super) fn names_for(context: Context) -> impl Iterator<Item = &'static str> {
     let here = rows().filter(move |row| row.contexts.contains(context));

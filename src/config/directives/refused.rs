@@ -32,7 +32,15 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         title: "Answers of the proxy's own",
         why: "the proxy makes no answers of its own yet but errors",
-        names: &["return", "error_page", "recursive_error_pages", "stub_status", "empty_gif"],
+        names: &[
+            "return",
+            "error_page",
+            "recursive_error_pages",
+            "post_action",
+            "subrequest_output_buffer_size",
+            "stub_status",
+            "empty_gif",
+        ],
         prefixes: &[],
     },
     Group {
@@ -51,7 +59,6 @@ pub(super) const GROUPS: &[Group] = &[
             "proxy_method",
             "proxy_pass_request_headers",
             "proxy_pass_request_body",
-            "merge_slashes",
             "underscores_in_headers",
             "ignore_invalid_headers",
         ],
@@ -74,6 +81,7 @@ pub(super) const GROUPS: &[Group] = &[
             "disable_symlinks",
             "random_index",
             "flv",
+            "ssi",
             "mp4",
             "create_full_put_path",
         ],
@@ -81,7 +89,7 @@ pub(super) const GROUPS: &[Group] = &[
             "autoindex",
             "dav_",
             "mp4_",
-            "ssi",
+            "ssi_",
             "sub_filter",
             "addition_",
             "add_before",
@@ -94,7 +102,15 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         title: "Access and limits",
         why: "access rules and limits are not supported yet",
-        names: &["allow", "deny", "satisfy", "auth_delay", "keepalive_time"],
+        names: &[
+            "allow",
+            "deny",
+            "satisfy",
+            "auth_delay",
+            "keepalive_time",
+            "keepalive_min_timeout",
+            "max_headers",
+        ],
         prefixes: &[
             "auth_basic",
             "auth_request",
@@ -111,8 +127,17 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         title: "Variables from elsewhere",
         why: "these variables are not supported yet; map covers the usual cases",
-        names: &["geo", "split_clients", "variables", "real_ip_header", "real_ip_recursive"],
-        prefixes: &["geoip_", "geoip2", "set_real_ip", "userid", "perl", "js_", "browser"],
+        names: &[
+            "geo",
+            "split_clients",
+            "real_ip_header",
+            "real_ip_recursive",
+            "ancient_browser",
+            "modern_browser",
+            "modern_browser_value",
+            "userid",
+        ],
+        prefixes: &["geoip_", "geoip2", "set_real_ip", "userid_", "perl_", "js_"],
     },
     Group {
         title: "Balancing and failing over",
@@ -135,6 +160,7 @@ pub(super) const GROUPS: &[Group] = &[
             "proxy_ignore_client_abort",
             "proxy_ignore_headers",
             "proxy_force_ranges",
+            "proxy_pass_trailers",
         ],
         prefixes: &["proxy_next_upstream", "proxy_cookie_", "upstream_conf"],
     },
@@ -154,7 +180,15 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         title: "Other protocols",
         why: "only HTTP and what it upgrades to is proxied",
-        names: &["stream", "mail", "rtmp", "proxy_protocol_timeout", "chunked_transfer_encoding"],
+        names: &[
+            "stream",
+            "mail",
+            "rtmp",
+            "proxy_protocol_timeout",
+            "proxy_timeout",
+            "proxy_half_close",
+            "proxy_protocol",
+        ],
         prefixes: &[
             "fastcgi_",
             "uwsgi_",

@@ -7,8 +7,8 @@ use upsplice::config::{Diagnostic, Loaded, Outside, Request, load, load_text};
 
 /// Files and hosts that exist.
 #[derive(Debug, Default)]
-pub struct Table {
-    pub files: BTreeMap<String, String>,
+pub(crate) struct Table {
+    pub(crate) files: BTreeMap<String, String>,
 }
 
 impl Outside for Table {
@@ -39,32 +39,32 @@ impl Outside for Table {
 impl Table {
     /// Adds a file.
     #[must_use]
-    pub fn with(mut self, path: &str, text: &str) -> Self {
+    pub(crate) fn with(mut self, path: &str, text: &str) -> Self {
         self.files.insert(path.into(), text.into());
         self
     }
 
     /// Loads a text as `/etc/t.conf`, with the prefix `/srv`.
-    pub fn load(&self, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
+    pub(crate) fn load(&self, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
         let request = Request { path: "/etc/t.conf", prefix: "/srv", directives: None };
         load_text(request, text.as_bytes().to_vec(), self)
     }
 
     /// Loads a file of `tests/configs/`.
-    pub fn load_corpus(mut self, name: &str) -> Result<Loaded, Vec<Diagnostic>> {
+    pub(crate) fn load_corpus(mut self, name: &str) -> Result<Loaded, Vec<Diagnostic>> {
         self.files.insert(format!("/etc/{name}"), corpus(name));
         load(Request { path: &format!("/etc/{name}"), prefix: "/srv", directives: None }, &self)
     }
 }
 
 /// A file of `tests/configs/`.
-pub fn corpus(name: &str) -> String {
+pub(crate) fn corpus(name: &str) -> String {
     let path = format!("{}/tests/configs/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()
 }
 
 /// Diagnostics as `line:column severity: message (help)`, or without a place.
-pub fn messages(diagnostics: &[Diagnostic]) -> Vec<String> {
+pub(crate) fn messages(diagnostics: &[Diagnostic]) -> Vec<String> {
     diagnostics
         .iter()
         .map(|Diagnostic { severity, message, place, help }| {
