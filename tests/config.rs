@@ -10,5 +10,7 @@ mod fuzz;
 mod meaning;
 #[path = "configs/mistakes.rs"]
 mod mistakes;
+#[path = "configs/mistakes_http.rs"]
+mod mistakes_http;
 #[path = "configs/world.rs"]
 mod world;

@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, and where: all of it at once.
 //!
-//! The phases of loading push into one [`Problems`]; nothing here stops at the first mistake. At the
-//! end each problem becomes a [`Diagnostic`] that no longer needs the files, sorted as a reader
+//! The phases of loading push into one [`Problems`]; nothing here stops at the first mistake. At
+//! the end each problem becomes a [`Diagnostic`] that no longer needs the files, sorted as a reader
 //! meets them.
 
 use core::fmt;
@@ -242,8 +242,8 @@ mod tests {
         let shown = problems.finish(&sources)[0].to_string();
         assert_eq!(
             shown,
-            "a.conf:1:9: error: bad port\n    1 | \tlisten \u{fffd}8x0;\n      | \t       ^^^^\n      \
-             = help: use a number"
+            "a.conf:1:9: error: bad port\n    1 | \tlisten \u{fffd}8x0;\n      | \t       \
+             ^^^^\n      = help: use a number"
         );
 
         let file = sources.add("b.conf".into(), "x".repeat(1000).into_bytes());

@@ -7,7 +7,6 @@
 
 use core::net::SocketAddr;
 
-mod bounds;
 mod build;
 mod check;
 pub mod diagnostic;

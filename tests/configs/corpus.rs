@@ -29,11 +29,11 @@ fn both_files_of_a_single_core_box_start() {
     check(
         "single-core-in-location.conf",
         &[
-            "single-core-in-location.conf:20:5 warning: answers go out uncompressed for now (the gzip \
-             directives are accepted and have no effect; tunnels are never compressed)",
-            "single-core-in-location.conf:46:13 warning: \"client_header_buffer_size\" has no effect \
-             in a location (a request head is read before its location is known; the server's value \
-             applies: client_header_buffer_size 1024; nginx refuses the line here)",
+            "single-core-in-location.conf:20:5 warning: answers go out uncompressed for now (the \
+             gzip directives are accepted and have no effect; tunnels are never compressed)",
+            "single-core-in-location.conf:46:13 warning: \"client_header_buffer_size\" has no \
+             effect in a location (a request head is read before its location is known; the \
+             server's value applies: client_header_buffer_size 1024; nginx refuses the line here)",
             "single-core-in-location.conf:47:13 warning: \"large_client_header_buffers\" has no \
              effect in a location (a request head is read before its location is known; the \
              server's value applies: large_client_header_buffers 4 8192; nginx refuses the line \
@@ -47,11 +47,9 @@ fn the_tutorials_start() {
     check("upgrade-plain.conf", &[]);
     check(
         "upgrade-map.conf",
-        &[
-            "upgrade-map.conf:13:13 warning: a WebSocket that is silent for 60 s is closed here (60 s \
-           is the default proxy_read_timeout: set it (proxy_read_timeout 1h;), or send a ping more \
-           often)",
-        ],
+        &["upgrade-map.conf:13:13 warning: a WebSocket that is silent for 60 s is closed here \
+             (60 s is the default proxy_read_timeout: set it (proxy_read_timeout 1h;), or send a \
+             ping more often)"],
     );
     check("upgrade-map-keepalive.conf", &[]);
     check("upgrade-none.conf", &[]);
@@ -74,10 +72,11 @@ fn the_classic_mistakes_are_warned_of() {
             "classic-mistakes.conf:12:13 warning: HTTP/1.0 has no upgrades: no WebSocket can be \
              opened (remove the line: 1.1 is the default here)",
             "classic-mistakes.conf:17:13 warning: the Connection value \"\" keeps WebSockets from \
-             opening (\"upgrade\", a map of $http_upgrade, or no line: upgrades pass by themselves)",
-            "classic-mistakes.conf:22:13 warning: a WebSocket that is silent for 60 s is closed here \
-             (60 s is the default proxy_read_timeout: set it (proxy_read_timeout 1h;), or send a \
-             ping more often)",
+             opening (\"upgrade\", a map of $http_upgrade, or no line: upgrades pass by \
+             themselves)",
+            "classic-mistakes.conf:22:13 warning: a WebSocket that is silent for 60 s is closed \
+             here (60 s is the default proxy_read_timeout: set it (proxy_read_timeout 1h;), or \
+             send a ping more often)",
         ],
     );
 }
@@ -88,8 +87,8 @@ fn tls_is_refused_by_name() {
     assert_eq!(
         messages(&diagnostics),
         [
-            "tls.conf:5:20 error: \"ssl\" of \"listen\" is not supported by upsplice yet (TLS is not \
-             built in yet: a server for wss:// needs a TLS terminator in front of it)",
+            "tls.conf:5:20 error: \"ssl\" of \"listen\" is not supported by upsplice yet (TLS is \
+             not built in yet: a server for wss:// needs a TLS terminator in front of it)",
             "tls.conf:7:9 error: nginx's \"ssl_certificate\" is not supported by upsplice yet (TLS \
              is not built in yet, nor are HTTP/2 and HTTP/3)",
             "tls.conf:8:9 error: nginx's \"ssl_certificate_key\" is not supported by upsplice yet \

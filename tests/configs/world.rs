@@ -78,3 +78,36 @@ pub(crate) fn messages(diagnostics: &[Diagnostic]) -> Vec<String> {
         })
         .collect()
 }
+
+/// Where a snippet stands.
+#[derive(Clone, Copy)]
+pub(crate) enum In {
+    /// The whole file.
+    Main,
+    /// In `http`, beside a server.
+    Http,
+    /// In a server.
+    Server,
+    /// In `location /`.
+    Location,
+}
+
+/// Compares all that is said of a snippet with what should be.
+pub(crate) fn check(place: In, snippet: &str, expected: &[&str]) {
+    let text = match place {
+        In::Main => snippet.to_owned(),
+        In::Http => format!("http {{\n{snippet}\nserver {{ listen 8099; }} }}"),
+        In::Server => format!("http {{ server {{\n{snippet}\n}} }}"),
+        In::Location => format!("http {{ server {{ location / {{\n{snippet}\n}} }} }}"),
+    };
+    let table = Table::default()
+        .with("/etc/t.conf", &text)
+        .with("/etc/loop.conf", "include loop2.conf;")
+        .with("/etc/loop2.conf", "include loop.conf;")
+        .with("/etc/bad.conf", "user a b c;\nevents { oops; }\n");
+    let found = match table.load(&text) {
+        Ok(loaded) => loaded.warnings,
+        Err(diagnostics) => diagnostics,
+    };
+    assert_eq!(messages(&found), expected, "{snippet}");
+}

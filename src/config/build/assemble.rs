@@ -1,6 +1,5 @@
 //! From drafts to the model: inheritance, references, addresses.
 
-use crate::config::bounds::LISTEN_BACKLOG;
 use crate::config::check;
 use crate::config::model::{
     Balance, Config, Listen, Location, LocationId, LocationMatch, Peer, Process, ProxyPass, Server,
@@ -8,6 +7,7 @@ use crate::config::model::{
 };
 use crate::config::source::Span;
 use crate::conn::Addr;
+use crate::limits::LISTEN_BACKLOG;
 
 use super::Builder;
 use super::draft::{Draft, ListenLine, ProcessDraft, ProxyLine, ProxyTarget, Scope};

@@ -1,12 +1,12 @@
 //! Setters of `upstream` groups.
 
-use crate::config::bounds::UPSTREAM_WEIGHT_MAX;
 use crate::config::directives::Context;
 use crate::config::lexer::Word;
 use crate::config::model::{Balance, Peer, Upstream};
 use crate::config::parser::Directive;
 use crate::config::value;
 use crate::conn::Addr;
+use crate::limits::UPSTREAM_WEIGHT_MAX;
 
 use super::address::{port, split_port};
 use super::{Builder, Draft};

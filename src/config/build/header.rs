@@ -1,11 +1,11 @@
 //! Setters of header fields, and of what concerns request heads and client connections.
 
-use crate::config::bounds::{HEADER_BUFFER_BYTES_MAX, HEADER_BUFFERS_MAX};
 use crate::config::directives::Context;
 use crate::config::lexer::Word;
 use crate::config::model::AddHeader;
 use crate::config::parser::Directive;
 use crate::config::value;
+use crate::limits::{HEADER_BUFFER_BYTES_MAX, HEADER_BUFFERS_MAX};
 
 use super::draft::SetHeader;
 use super::{Builder, Draft};

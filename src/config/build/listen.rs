@@ -2,12 +2,12 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::config::bounds::LISTEN_RANGE_MAX;
 use crate::config::lexer::Word;
 use crate::config::model::{ServerName, SocketKeepalive};
 use crate::config::parser::Directive;
 use crate::config::value;
 use crate::conn::Addr;
+use crate::limits::LISTEN_RANGE_MAX;
 
 use super::address::{literal, port, split_port};
 use super::draft::{ListenLine, ListenOptions};

@@ -119,8 +119,8 @@ impl Builder<'_> {
         }
     }
 
-    /// The row of a directive in this context, or a message. A block under a wrong name or in a wrong
-    /// place has a row all the same, so that what is in it is checked too.
+    /// The row of a directive in this context, or a message. A block under a wrong name or in a
+    /// wrong place has a row all the same, so that what is in it is checked too.
     fn row(&mut self, directive: &Directive) -> Option<&'static Row> {
         let Word { text: name, span, .. } = &directive.name;
         if let Some(row) = rows_of(name).find(|row| row.contexts.contains(self.context)) {

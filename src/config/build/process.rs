@@ -1,10 +1,10 @@
 //! Setters of main and events.
 
-use crate::config::bounds::{CPUS_MAX, WORKERS_MAX};
 use crate::config::directives::Context;
 use crate::config::model::{EngineChoice, Workers};
 use crate::config::parser::{Directive, absolute};
 use crate::config::value;
+use crate::limits::{CPUS_MAX, WORKERS_MAX};
 
 use super::{Builder, Draft};
 

@@ -15,18 +15,19 @@ from the table of directives in `src/config/directives/`; `cargo test` fails whe
 and `UPSPLICE_UPDATE_DOCS=1 cargo test --test config_docs` writes it anew.
 
 A directive is in one of three groups: it has its meaning here; it is accepted and has nothing to
-do, and its row says why; or it is refused by name. Nothing is ignored in silence. A mistake ends the
-program with status 1 and all errors at once; `-t` only checks.
+do, and its row says why; or it is refused by name. Nothing is ignored in silence. A mistake ends
+the program with status 1 and all errors at once; `-t` only checks.
 
 Times are numbers with `ms`, `s`, `m`, `h`, `d`, `w`, from long to short (`1h30m`); without a unit
 seconds. Sizes are bytes, or with `k`, `m` and, for bodies, `g`.
 
 Relative names of included files start at the folder of the main file; those of logs and of the pid
-file start at the prefix (`-p`). Regular expressions are those of the regex crate: without look-around
-and back-references, and never slow.
+file start at the prefix (`-p`). Regular expressions are those of the regex crate: without
+look-around and back-references, and never slow.
 
-Lists are inherited as a whole: a block with one `proxy_set_header` of its own takes none of the outer
-ones, and the same holds for `add_header`, `access_log`, `proxy_hide_header` and `proxy_pass_header`.
+Lists are inherited as a whole: a block with one `proxy_set_header` of its own takes none of the
+outer ones, and the same holds for `add_header`, `access_log`, `proxy_hide_header` and
+`proxy_pass_header`.
 ";
 
 /// The whole document.

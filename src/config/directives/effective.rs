@@ -42,8 +42,8 @@ pub(super) const ROWS: &[Row] = &[
         (1, 1),
         "NUMBER | auto",
         Action::Call(process::worker_processes),
-        "How many workers there are: threads of one process, each pinned to a CPU, each with its own \
-         sockets. `auto` is one for each CPU the process may use.",
+        "How many workers there are: threads of one process, each pinned to a CPU, each with its \
+         own sockets. `auto` is one for each CPU the process may use.",
     )
     .default("1"),
     Row::new(
@@ -136,10 +136,11 @@ pub(super) const ROWS: &[Row] = &[
         (1, MANY),
         "FILE [FORMAT] | off",
         Action::Call(log::access_log),
-        "Writes a line when a request or a tunnel ends. Several lines write to several files; `off` \
-         cancels those of the outer levels. An inner level replaces all of the outer ones. Without \
-         the directive nothing is written, unlike nginx, whose default path is its packager's \
-         choice. `buffer=` and `flush=` are accepted: how lines are gathered is up to the program.",
+        "Writes a line when a request or a tunnel ends. Several lines write to several files; \
+         `off` cancels those of the outer levels. An inner level replaces all of the outer ones. \
+         Without the directive nothing is written, unlike nginx, whose default path is its \
+         packager's choice. `buffer=` and `flush=` are accepted: how lines are gathered is up to \
+         the program.",
     )
     .repeats(),
     Row::new(
@@ -149,10 +150,11 @@ pub(super) const ROWS: &[Row] = &[
         "SOURCE $VARIABLE",
         Action::Block(map::map),
         "Makes a variable from another text. Inside: `VALUE RESULT;` with exact values (compared \
-         without case), `~REGEX` and `~*REGEX` in their order, `default RESULT;`, `hostnames;` (then \
-         also `*.example.com`, `.example.com`, `www.example.*`), `volatile;` (accepted: nothing is \
-         cached anyway) and `include FILE;`. A leading backslash makes a special word an ordinary \
-         one. The order of trial is nginx's: exact, longest `*.`, longest `.*`, regexes, default.",
+         without case), `~REGEX` and `~*REGEX` in their order, `default RESULT;`, `hostnames;` \
+         (then also `*.example.com`, `.example.com`, `www.example.*`), `volatile;` (accepted: \
+         nothing is cached anyway) and `include FILE;`. A leading backslash makes a special word \
+         an ordinary one. The order of trial is nginx's: exact, longest `*.`, longest `.*`, \
+         regexes, default.",
     )
     .repeats(),
     Row::new(
@@ -172,8 +174,8 @@ pub(super) const ROWS: &[Row] = &[
         "ADDRESS [weight=N] [backup] [down]",
         Action::Call(group::server),
         "A server of the group: HOST, HOST:PORT (default 80) or unix:PATH. A host name is resolved \
-         once, at start, and each of its addresses becomes a server. `weight` is its share (default \
-         1), `backup` keeps it for when no other may be used, `down` takes it out.",
+         once, at start, and each of its addresses becomes a server. `weight` is its share \
+         (default 1), `backup` keeps it for when no other may be used, `down` takes it out.",
     )
     .repeats(),
     Row::new(
@@ -211,10 +213,10 @@ pub(super) const ROWS: &[Row] = &[
          [so_keepalive=on|off|IDLE:INTERVAL:COUNT] [ipv6only=on|off]",
         Action::Call(listen::listen),
         "Where the server is reached: `8080`, `127.0.0.1:8080`, `*:80`, `[::]:80`, a host name, a \
-         range of ports `8000-8010`, `unix:/path`. Without the directive `*:80`. The first server of \
-         an address, or the one marked `default_server`, takes requests for unknown names. Every \
-         worker has its own socket for each address, so `reuseport` and `bind` say what is done \
-         anyway. `backlog` is 511 and `ipv6only` is `on` unless given.",
+         range of ports `8000-8010`, `unix:/path`. Without the directive `*:80`. The first server \
+         of an address, or the one marked `default_server`, takes requests for unknown names. \
+         Every worker has its own socket for each address, so `reuseport` and `bind` say what is \
+         done anyway. `backlog` is 511 and `ipv6only` is `on` unless given.",
     )
     .repeats(),
     Row::new(
@@ -237,8 +239,8 @@ pub(super) const ROWS: &[Row] = &[
         Action::Block(location::location),
         "Settings for the requests whose path matches: `=` exactly, by prefix (the longest wins; \
          `^~` keeps regexes from being tried after it), or by regex (`~`, `~*` without case; the \
-         first in the file wins). Locations may nest. A request that no location with a `proxy_pass` \
-         takes is answered 404.",
+         first in the file wins). Locations may nest. A request that no location with a \
+         `proxy_pass` takes is answered 404.",
     )
     .repeats(),
     Row::new(
@@ -247,8 +249,8 @@ pub(super) const ROWS: &[Row] = &[
         (1, 1),
         "TIME",
         Action::Time(|draft| &mut draft.scope.client_header_timeout_ms),
-        "How long a request head may take from its first byte, or from the connection for the first \
-         request; then 408.",
+        "How long a request head may take from its first byte, or from the connection for the \
+         first request; then 408.",
     )
     .default("60s"),
     Row::new(
@@ -298,8 +300,8 @@ pub(super) const ROWS: &[Row] = &[
         (1, 1),
         "TIME",
         Action::Time(|draft| &mut draft.scope.send_timeout_ms),
-        "How long a write to the client may make no progress, also in a tunnel; then the connection \
-         is closed.",
+        "How long a write to the client may make no progress, also in a tunnel; then the \
+         connection is closed.",
     )
     .default("60s"),
     Row::new(
@@ -308,8 +310,8 @@ pub(super) const ROWS: &[Row] = &[
         (1, 2),
         "TIME [TIME]",
         Action::Call(header::keepalive_timeout),
-        "How long a client connection waits for its next request; `0` closes after each answer. The \
-         second time is announced in a `Keep-Alive` field.",
+        "How long a client connection waits for its next request; `0` closes after each answer. \
+         The second time is announced in a `Keep-Alive` field.",
     )
     .default("75s"),
     Row::new(
@@ -346,9 +348,9 @@ pub(super) const ROWS: &[Row] = &[
         (2, 3),
         "NAME VALUE [always]",
         Action::Call(header::add_header),
-        "Adds a field to answers 200, 201, 204, 206, 301, 302, 303, 304, 307 and 308, with `always` \
-         to all (a 101 needs `always`). A value that comes out empty adds nothing. An inner level \
-         with any `add_header` replaces all of the outer ones.",
+        "Adds a field to answers 200, 201, 204, 206, 301, 302, 303, 304, 307 and 308, with \
+         `always` to all (a 101 needs `always`). A value that comes out empty adds nothing. An \
+         inner level with any `add_header` replaces all of the outer ones.",
     )
     .repeats(),
     Row::new(
@@ -388,8 +390,8 @@ pub(super) const ROWS: &[Row] = &[
         (1, 2),
         "TIME [jitter=PERCENT%] | off",
         Action::Call(tunnel::max_lifetime),
-        "upsplice's own. Closes a tunnel at this age, busy or not. `jitter=10%` takes up to a tenth \
-         off, drawn for each tunnel, so that tunnels opened together do not end together.",
+        "upsplice's own. Closes a tunnel at this age, busy or not. `jitter=10%` takes up to a \
+         tenth off, drawn for each tunnel, so that tunnels opened together do not end together.",
     )
     .default("off"),
 ];
@@ -404,8 +406,8 @@ pub(super) const PROXY_ROWS: &[Row] = &[
         Action::Call(proxy::proxy_pass),
         "Where requests of the location go. With a URI, it replaces the part of the path that the \
          location's prefix matched; without one the path is passed as the client sent it. A host \
-         name is resolved once, at start. Not inherited by nested locations. Variables and https:// \
-         are not supported yet.",
+         name is resolved once, at start. Not inherited by nested locations. Variables and \
+         https:// are not supported yet.",
     ),
     Row::new(
         "proxy_http_version",
@@ -425,8 +427,8 @@ pub(super) const PROXY_ROWS: &[Row] = &[
         Action::Call(header::proxy_set_header),
         "Sets a field of the request that goes upstream; an empty value removes it. An inner level \
          with any `proxy_set_header` replaces all of the outer ones. Without a line for it, `Host` \
-         is `$proxy_host`. `Upgrade` and `Connection` need no line: a client's upgrade is passed on \
-         by itself.",
+         is `$proxy_host`. `Upgrade` and `Connection` need no line: a client's upgrade is passed \
+         on by itself.",
     )
     .repeats(),
     Row::new(
@@ -435,8 +437,8 @@ pub(super) const PROXY_ROWS: &[Row] = &[
         (1, 1),
         "NAME",
         Action::Call(header::proxy_hide_header),
-        "Keeps a field of the upstream's answer from the client, as always `Date`, `Server`, `X-Pad` \
-         and `X-Accel-…`.",
+        "Keeps a field of the upstream's answer from the client, as always `Date`, `Server`, \
+         `X-Pad` and `X-Accel-…`.",
     )
     .repeats(),
     Row::new(

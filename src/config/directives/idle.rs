@@ -38,8 +38,8 @@ pub(super) const ROWS: &[Row] = &[
         "FILE | PATTERN",
         Any,
         "Puts the directives of a file, or of all files that match a shell pattern, in this place. \
-         Relative names start at the folder of the main file. A `mime.types` that does not exist is \
-         a warning, because nothing here depends on it.",
+         Relative names start at the folder of the main file. A `mime.types` that does not exist \
+         is a warning, because nothing here depends on it.",
     )
     .repeats(),
     idle(
@@ -58,7 +58,15 @@ pub(super) const ROWS: &[Row] = &[
         Flag,
         "No effect: regular expressions are compiled to automata that never backtrack.",
     ),
-    idle("timer_resolution", MAIN, (1, 1), "TIME", Time, "No effect: a timer is at most 10 ms late."),
+    idle(
+        "timer_resolution",
+        MAIN,
+        (1, 1),
+        "TIME",
+        Time,
+        "No effect: a timer is at most 10 ms \
+        late.",
+    ),
     idle("lock_file", MAIN, (1, 1), "FILE", Any, "No effect: workers share no lock."),
     idle(
         "worker_aio_requests",
@@ -74,7 +82,8 @@ pub(super) const ROWS: &[Row] = &[
         (1, 1),
         "on | off",
         Flag,
-        "No effect: a worker always takes all the connections that wait, up to the bound of one turn.",
+        "No effect: a worker always takes all the connections that wait, up to the bound of one \
+         turn.",
     ),
     idle(
         "accept_mutex",
@@ -82,8 +91,8 @@ pub(super) const ROWS: &[Row] = &[
         (1, 1),
         "on | off",
         Flag,
-        "No effect: every worker has listening sockets of its own, so there is nothing to take turns \
-         at.",
+        "No effect: every worker has listening sockets of its own, so there is nothing to take \
+         turns at.",
     ),
     idle("accept_mutex_delay", EVENTS, (1, 1), "TIME", Time, "As `accept_mutex`."),
     idle(
@@ -143,10 +152,26 @@ pub(super) const ROWS: &[Row] = &[
         Size,
         "No effect: a connection has no pool of its own.",
     ),
-    idle("request_pool_size", HS, (1, 1), "SIZE", Size, "No effect: a request has no pool of its own."),
+    idle(
+        "request_pool_size",
+        HS,
+        (1, 1),
+        "SIZE",
+        Size,
+        "No effect: a request has no pool of its \
+        own.",
+    ),
     idle("postpone_output", HSL, (1, 1), "SIZE", Size, "No effect: bytes leave as they arrive."),
     idle("send_lowat", HSL, (1, 1), "SIZE", Size, "No effect, as in nginx on Linux."),
-    idle("lingering_close", HSL, (1, 1), "on | off | always", Word(&["on", "off", "always"]), LINGER),
+    idle(
+        "lingering_close",
+        HSL,
+        (1, 1),
+        "on | off | \
+        always",
+        Word(&["on", "off", "always"]),
+        LINGER,
+    ),
     idle("lingering_time", HSL, (1, 1), "TIME", Time, LINGER),
     idle("lingering_timeout", HSL, (1, 1), "TIME", Time, LINGER),
     idle(
@@ -265,8 +290,8 @@ pub(super) const ROWS: &[Row] = &[
         (1, 1),
         "on | off",
         Action::Call(header::gzip),
-        "`on` is accepted with one warning: answers go out uncompressed for now. A tunnel would never \
-         be compressed.",
+        "`on` is accepted with one warning: answers go out uncompressed for now. A tunnel would \
+         never be compressed.",
     ),
     idle("gzip_buffers", HSL, (2, 2), "NUMBER SIZE", Any, GZIP),
     idle("gzip_comp_level", HSL, (1, 1), "LEVEL", Number, GZIP),
