@@ -266,7 +266,7 @@ fn values_of_the_wrong_form() {
 }
 
 #[test]
-fn values_of_the_process_and_of_own_directives() {
+fn values_that_are_one_of_a_few_words_or_numbers() {
     check(
         In::Main,
         "worker_processes 0;\nworker_rlimit_nofile many;\nevents { worker_connections 1; use \
@@ -321,6 +321,10 @@ fn values_of_the_process_and_of_own_directives() {
             "3:13 error: invalid value \"zone\" in \"proxy_cache\" directive (accepted: off)",
         ],
     );
+}
+
+#[test]
+fn values_of_own_directives() {
     check(
         In::Location,
         "upgrade_allow websocket off;",
