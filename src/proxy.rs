@@ -11,10 +11,10 @@
 //! # Ok::<(), upsplice::proxy::Error>(())
 //! ```
 //!
-//! Nothing here touches what belongs to the whole process: no signal is caught, no user changed, no
-//! limit raised, no pid file written, and the panic hook stays the embedder's. The directives `user`,
-//! `pid`, `daemon` and `worker_rlimit_nofile` therefore have no effect. Several proxies may run in
-//! one process.
+//! Nothing here touches what belongs to the whole process: no signal is caught, no user changed,
+//! no limit raised, no pid file written, and the panic hook stays the embedder's. The directives
+//! `user`, `pid`, `daemon` and `worker_rlimit_nofile` therefore have no effect. Several proxies may
+//! run in one process.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

@@ -87,8 +87,8 @@ fn write_pid(config: &Config) -> Result<Option<PidFile>, String> {
         .map_err(|error| format!("cannot write the pid file {path}: {error}"))
 }
 
-/// Lets go of the terminal, also where it is a log: whoever started the program may wait for the end
-/// of its output.
+/// Lets go of the terminal, also where it is a log: whoever started the program may wait for the
+/// end of its output.
 fn go_quiet(detached: Detached, files: &LogFiles, supervisor: &mut Supervisor) {
     if let Err(error) = detached.ready() {
         supervisor.log(Level::Alert, format_args!("cannot let go of the terminal: {error}"));

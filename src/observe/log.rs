@@ -137,7 +137,7 @@ impl Logs {
         let Sink::Files(files) = &self.sink else { return };
         self.scratch.clear();
         let (stamp, writer) = (&self.stamp, &self.writer);
-        // Writing to a String fails only if a Display of the arguments does; the line is then short.
+        // Writing to a String fails only if an argument's Display does; the line is then short.
         let _ = write!(self.scratch, "{stamp} [{}] {writer}: {args}", name(level));
         let line = one_line(&self.scratch);
         for (index, (least, lines)) in self.error.iter_mut().enumerate() {

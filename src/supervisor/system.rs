@@ -127,28 +127,26 @@ pub enum Become {
     Same(Option<&'static str>),
 }
 
-/// Reads the `user` directive as nginx does: it counts only for a program started by root, the
-/// group is the one named, else the group of the user's own name; without the directive root becomes
-/// `nobody`.
+/// Reads the `user` directive as nginx does: it counts only for a program started by root; the
+/// group is the one named, else the group of the user's own name. Without the directive root
+/// becomes `nobody`.
 ///
 /// # Errors
 /// A sentence for the operator.
 pub fn whom(user: Option<&(String, Option<String>)>) -> Result<Become, String> {
-    match (user, nix::unistd::geteuid().is_root()) {
-        (None, false) => Ok(Become::Same(None)),
-        (Some(_), false) => Ok(Become::Same(Some(
-            "the \"user\" directive makes sense only if the program is started by root, ignored",
-        ))),
-        (Some((user, group)), true) => look_up(user, group.as_deref()).map(Become::User),
-        (None, true) => {
-            Ok(match look_up("nobody", None).or_else(|_| look_up("nobody", Some("nogroup"))) {
-                Ok(nobody) => Become::User(nobody),
-                Err(_) => Become::Same(Some(
-                    "running as root: there is no user \"nobody\"; name one with the \"user\" directive",
-                )),
-            })
-        }
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(Become::Same(user.map(|_| {
+            "the \"user\" directive makes sense only if the program is started by root, ignored"
+        })));
     }
+    if let Some((user, group)) = user {
+        return look_up(user, group.as_deref()).map(Become::User);
+    }
+    let nobody = look_up("nobody", None).or_else(|_| look_up("nobody", Some("nogroup")));
+    Ok(nobody.map_or(
+        Become::Same(Some("running as root: there is no user \"nobody\", name one with \"user\"")),
+        Become::User,
+    ))
 }
 
 fn look_up(user: &str, group: Option<&str>) -> Result<Identity, String> {
