@@ -4,7 +4,7 @@
 //! not here. Units come last in a name.
 
 /// One pooled buffer. 16 KB is where copying stops getting cheaper for bulk and a slow reader does
-/// not yet hold much (measured, `docs/PERFORMANCE.md`).
+/// not yet hold much (measured, `docs/DECISIONS.md`).
 pub const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Buffers of a worker's pool at start: 4 MB. A larger ring is walked in order and falls out of the
