@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 ///
 /// The map is a heading for each folder that holds its path in backquotes, and below it each file,
 /// in backquotes, by its path within the folder.
-pub fn map_gaps(architecture: &str, files: &BTreeSet<String>) -> Vec<String> {
+pub(crate) fn map_gaps(architecture: &str, files: &BTreeSet<String>) -> Vec<String> {
     let mut folder = None;
     let mut named = BTreeSet::new();
     let mut gaps = Vec::new();
@@ -40,7 +40,7 @@ fn spans(line: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The names of directives in the source of the table: the first argument of each row.
-pub fn directives(table: &str) -> Vec<&str> {
+pub(crate) fn directives(table: &str) -> Vec<&str> {
     let calls = ["Row::new(", " idle("];
     let mut found: Vec<&str> = Vec::new();
     for call in calls {
@@ -54,7 +54,7 @@ pub fn directives(table: &str) -> Vec<&str> {
 }
 
 /// Directives that the reference does not tell of.
-pub fn undocumented<'a>(reference: &str, names: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn undocumented<'a>(reference: &str, names: &[&'a str]) -> Vec<&'a str> {
     let tells = |name: &str| {
         reference.contains(&format!("`{name} "))
             || reference.contains(&format!("`{name};"))
@@ -64,7 +64,7 @@ pub fn undocumented<'a>(reference: &str, names: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Files of this repository that a text names by their path and that do not exist.
-pub fn dead_names(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+pub(crate) fn dead_names(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let tops = ["src/", "docs/", "tests/", "benches/", "scripts/", ".ci/"];
     let mut dead = Vec::new();
     let is_path = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);

@@ -18,17 +18,17 @@ use source::Source;
 
 /// Something that does not follow the habits.
 #[derive(Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The file.
-    pub path: String,
+    pub(crate) path: String,
     /// The line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// What is wrong, in words.
-    pub what: String,
+    pub(crate) what: String,
 }
 
 /// A problem on a line of a source file (counted from 0).
-pub fn problem(source: &Source, line: usize, what: impl Into<String>) -> Problem {
+pub(crate) fn problem(source: &Source, line: usize, what: impl Into<String>) -> Problem {
     Problem { path: source.path.clone(), line: line + 1, what: what.into() }
 }
 

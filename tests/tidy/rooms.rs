@@ -130,7 +130,7 @@ const HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// Imports that a room's wall forbids.
-pub fn walls(source: &Source) -> Vec<Problem> {
+pub(crate) fn walls(source: &Source) -> Vec<Problem> {
     let room = ROOMS.iter().find(|room| in_room(&source.path, room.name));
     let Some(room) = room else { return Vec::new() };
     let mut problems = Vec::new();
@@ -183,7 +183,7 @@ fn climbs(source: &Source) -> Vec<Problem> {
 }
 
 /// Dependencies outside their homes.
-pub fn homes(source: &Source) -> Vec<Problem> {
+pub(crate) fn homes(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
     if !source.path.starts_with("src/") {
         return problems;
@@ -202,7 +202,7 @@ pub fn homes(source: &Source) -> Vec<Problem> {
 }
 
 /// Dependencies of the manifest without a home.
-pub fn homeless(manifest: &str) -> Vec<String> {
+pub(crate) fn homeless(manifest: &str) -> Vec<String> {
     let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or_default();
     let dependencies = dependencies.split("\n[").next().unwrap_or_default();
     let names = dependencies.lines().filter_map(|line| line.split_once(" = "));

@@ -36,7 +36,7 @@ const WIDE: &[&str] = &[
 ];
 
 /// Lines wider than a screen.
-pub fn columns(source: &Source) -> Vec<Problem> {
+pub(crate) fn columns(source: &Source) -> Vec<Problem> {
     if WIDE.contains(&source.path.as_str()) {
         return Vec::new();
     }
@@ -46,7 +46,7 @@ pub fn columns(source: &Source) -> Vec<Problem> {
 }
 
 /// Functions and files that are too long.
-pub fn lengths(source: &Source) -> Vec<Problem> {
+pub(crate) fn lengths(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
     for function in source.functions() {
         let is_test = source.is_test_line(function.line);
@@ -68,7 +68,7 @@ pub fn lengths(source: &Source) -> Vec<Problem> {
 }
 
 /// Files that do not open by saying what they are.
-pub fn opening(source: &Source) -> Vec<Problem> {
+pub(crate) fn opening(source: &Source) -> Vec<Problem> {
     let first = source.text.lines().next().unwrap_or_default();
     // A script-like first line, or nothing at all, says nothing.
     let says = first.strip_prefix("//! ").is_some_and(|words| words.len() > 10);
@@ -95,7 +95,7 @@ const NOT_BOUNDS: &[(&str, &str, &str)] = &[
 ];
 
 /// Numeric bounds that are not in `limits.rs`.
-pub fn bounds(source: &Source) -> Vec<Problem> {
+pub(crate) fn bounds(source: &Source) -> Vec<Problem> {
     if source.path == "src/limits.rs" || !source.path.starts_with("src/") {
         return Vec::new();
     }

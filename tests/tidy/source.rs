@@ -8,65 +8,65 @@ use std::path::Path;
 
 /// One source file.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// Its path from the root of the repository, with slashes.
-    pub path: String,
+    pub(crate) path: String,
     /// The file.
-    pub text: String,
+    pub(crate) text: String,
     /// The file with the insides of comments and literals turned into spaces; lines are kept.
-    pub code: String,
+    pub(crate) code: String,
     /// The lines (from 0) of `#[cfg(test)]` modules.
     tests: Vec<Range<usize>>,
 }
 
 /// A function with a body.
 #[derive(Debug, Eq, PartialEq)]
-pub struct Function {
+pub(crate) struct Function {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The line (from 0) of the word `fn`.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Lines from the word `fn` to the closing brace, both counted.
-    pub length: usize,
+    pub(crate) length: usize,
 }
 
 impl Source {
     /// Scans a file.
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let code = mask(text);
         let tests = test_modules(&code);
         Self { path: path.to_owned(), text: text.to_owned(), code, tests }
     }
 
     /// Whether the whole file is test code.
-    pub fn is_test_file(&self) -> bool {
+    pub(crate) fn is_test_file(&self) -> bool {
         self.path.starts_with("tests/")
             || Path::new(&self.path).file_name().is_some_and(|name| name == "tests.rs")
     }
 
     /// Whether a line (from 0) is test code.
-    pub fn is_test_line(&self, line: usize) -> bool {
+    pub(crate) fn is_test_line(&self, line: usize) -> bool {
         self.is_test_file() || self.tests.iter().any(|lines| lines.contains(&line))
     }
 
     /// How many lines are not test code.
-    pub fn product_lines(&self) -> usize {
+    pub(crate) fn product_lines(&self) -> usize {
         let all = self.text.lines().count();
         (0..all).filter(|&line| !self.is_test_line(line)).count()
     }
 
     /// The lines of the code, numbered from 0.
-    pub fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code.lines().enumerate()
     }
 
     /// As [`Self::code_lines`], without test code.
-    pub fn product_code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn product_code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code_lines().filter(|&(line, _)| !self.is_test_line(line))
     }
 
     /// Every function that has a body.
-    pub fn functions(&self) -> Vec<Function> {
+    pub(crate) fn functions(&self) -> Vec<Function> {
         let mut found = Vec::new();
         for start in words(&self.code, "fn") {
             let rest = self.code[start + 2..].trim_start();
@@ -83,7 +83,7 @@ impl Source {
 
     /// Every path of this crate that the file names, `use` groups taken apart: the line (from 0)
     /// and the segments behind `root`, for example `crate::`.
-    pub fn paths(&self, root: &str) -> Vec<(usize, Vec<String>)> {
+    pub(crate) fn paths(&self, root: &str) -> Vec<(usize, Vec<String>)> {
         let mut found = Vec::new();
         let mut from = 0;
         while let Some(at) = self.code[from..].find(root).map(|at| from + at) {
@@ -128,12 +128,12 @@ fn expand(code: &str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) ->
 }
 
 /// Whether a character can be part of a name.
-pub fn is_word(c: char) -> bool {
+pub(crate) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
 /// Where a whole word stands in a text.
-pub fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+pub(crate) fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     text.match_indices(word).map(|(at, _)| at).filter(move |&at| {
         !text[..at].ends_with(is_word) && !text[at + word.len()..].starts_with(is_word)
     })

@@ -7,7 +7,7 @@ use crate::{Problem, problem};
 const PLACES: &[&str] = &["src/sys/", "src/engine/uring.rs", "src/engine/uring/"];
 
 /// `unsafe` code and permissions for it in other places.
-pub fn places(source: &Source) -> Vec<Problem> {
+pub(crate) fn places(source: &Source) -> Vec<Problem> {
     if PLACES.iter().any(|place| source.path.starts_with(place)) {
         return Vec::new();
     }
@@ -20,7 +20,7 @@ pub fn places(source: &Source) -> Vec<Problem> {
 }
 
 /// Blocks and impls without a comment in front that says SAFETY and why.
-pub fn arguments(source: &Source) -> Vec<Problem> {
+pub(crate) fn arguments(source: &Source) -> Vec<Problem> {
     let code: Vec<&str> = source.code.lines().collect();
     let text: Vec<&str> = source.text.lines().collect();
     let needs = |line: &str| {

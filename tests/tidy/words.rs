@@ -7,7 +7,7 @@ use crate::{Problem, problem};
 const MACROS: &[&str] = &["todo", "unimplemented", "dbg"];
 
 /// Unfinished code, forgotten traces and tests that do not run.
-pub fn unfinished(source: &Source) -> Vec<Problem> {
+pub(crate) fn unfinished(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (line, code) in source.code_lines() {
         for name in MACROS {
@@ -30,7 +30,7 @@ const SLEEPERS: &[(&str, &str)] = &[(
 )];
 
 /// Sleeping as a way to wait for something.
-pub fn sleeps(source: &Source) -> Vec<Problem> {
+pub(crate) fn sleeps(source: &Source) -> Vec<Problem> {
     if SLEEPERS.iter().any(|(path, _why)| source.path.starts_with(path)) {
         return Vec::new();
     }
@@ -44,7 +44,7 @@ pub fn sleeps(source: &Source) -> Vec<Problem> {
 }
 
 /// Printing from code that a worker runs: its lines go through `observe`.
-pub fn prints(source: &Source) -> Vec<Problem> {
+pub(crate) fn prints(source: &Source) -> Vec<Problem> {
     let silent = [
         "config", "http", "route", "upstream", "conn", "session", "engine", "sys", "worker",
         "observe",
@@ -61,7 +61,7 @@ pub fn prints(source: &Source) -> Vec<Problem> {
 }
 
 /// The exit that takes the process along, outside the tests of the pure and session rooms.
-pub fn unwraps(source: &Source) -> Vec<Problem> {
+pub(crate) fn unwraps(source: &Source) -> Vec<Problem> {
     let rooms = ["config", "http", "route", "upstream", "conn", "session"];
     let is_room = rooms.iter().any(|room| source.path.starts_with(&format!("src/{room}/")));
     let lines = source.product_code_lines();
@@ -89,7 +89,7 @@ fn machine_paths() -> [String; 6] {
 }
 
 /// Notes to oneself and paths of a machine, in a text of any kind.
-pub fn strays(path: &str, text: &str) -> Vec<Problem> {
+pub(crate) fn strays(path: &str, text: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut report = |line: usize, what: String| {
         problems.push(Problem { path: path.to_owned(), line: line + 1, what });
