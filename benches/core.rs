@@ -1,12 +1,13 @@
 //! What the core costs without any kernel: timers, heads, routing, balancing.
 //!
 //! `cargo bench --bench core` measures, `-- --quick` in seconds; `-- --test` runs everything once.
-//! The figures tell whether a change made a part slower. They are no claim about a proxy under load.
+//! The figures tell whether a change made a part slower. They are no claim about a proxy under
+//! load.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput};
 
 use upsplice::clock::{Instant, Now};
 use upsplice::config::{self, Config, Outside, Request};
@@ -284,5 +285,11 @@ fn balancing(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, timers, heads, routing, balancing);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    timers(&mut criterion);
+    heads(&mut criterion);
+    routing(&mut criterion);
+    balancing(&mut criterion);
+    criterion.final_summary();
+}

@@ -137,8 +137,8 @@ pub(crate) fn walls(source: &Source) -> Vec<Problem> {
     let product = |line: &usize| !source.is_test_line(*line);
     for (line, path) in source.paths("crate::").into_iter().filter(|(line, _)| product(line)) {
         let path = path.join("::");
-        let allowed = |may: &&str| path == **may || path.starts_with(&format!("{may}::"));
-        if !room.may_use.iter().any(|may| allowed(&may)) {
+        let allowed = |may: &str| path == may || path.starts_with(&format!("{may}::"));
+        if !room.may_use.iter().any(|&may| allowed(may)) {
             problems.push(problem(
                 source,
                 line,
