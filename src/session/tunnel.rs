@@ -6,7 +6,7 @@
 //! end of stream leaves the other direction open, unless `tunnel_half_close off`. The request head
 //! is gone by now: a tunnel keeps its running counts and its half-rendered log lines, nothing else.
 
-use crate::config::model::Settings;
+use crate::config::model::{Level, Settings};
 use crate::conn::{ConnId, Event, Lane, Load, Side};
 use crate::http::facts::Tally;
 use crate::http::variables::Frozen;
@@ -177,9 +177,12 @@ impl Tunnel {
         self.tally.reason = Some(reason);
         io.stats.count(Counter::TunnelsClosed);
         io.stats.ended(reason);
-        if let Some(level) = level(reason)
-            && io.logs.enabled(level)
-        {
+        // For a tunnel the end of a stream is no trouble, whichever side begins.
+        let level = match reason {
+            Reason::Closed(_) => Some(Level::Info),
+            other => level(other),
+        };
+        if let Some(level) = level.filter(|&level| io.logs.enabled(level)) {
             io.logs.error(io.now, level, format_args!("tunnel ended: {reason}, {}", self.who));
         }
         for (file, line) in &self.lines {
