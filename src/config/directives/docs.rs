@@ -50,7 +50,8 @@ pub fn reference() -> String {
         let names = group.names.iter().map(|name| format!("`{name}`"));
         let families = group.prefixes.iter().map(|prefix| format!("`{prefix}…`"));
         let all: Vec<String> = names.chain(families).collect();
-        let _ = writeln!(text, "* **{}** ({}): {}", group.title, group.why, all.join(", "));
+        let line = format!("* **{}** ({}): {}", group.title, group.why, all.join(", "));
+        wrap(&mut text, &line, "  ");
     }
     text
 }
@@ -63,8 +64,28 @@ fn section(text: &mut String, title: &str, rows: &[Row]) {
             default => format!("`{} {default};`", row.name),
         };
         let _ = writeln!(text, "\n### {}\n\n`{}`\n", row.name, row.usage());
-        let _ = writeln!(text, "In: {}. Default: {default}\n\n{}", row.contexts.names(), row.doc);
+        let _ = writeln!(text, "In: {}. Default: {default}\n", row.contexts.names());
+        wrap(text, row.doc, "");
     }
+}
+
+/// Appends a paragraph in lines of at most 100 characters, the further ones indented.
+fn wrap(text: &mut String, paragraph: &str, indent: &str) {
+    let mut width = 0;
+    for word in paragraph.split(' ') {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > 100 {
+            text.push('\n');
+            text.push_str(indent);
+            width = indent.len();
+        } else if width > 0 {
+            text.push(' ');
+            width += 1;
+        }
+        text.push_str(word);
+        width += length;
+    }
+    text.push('\n');
 }
 
 fn variables(text: &mut String) {

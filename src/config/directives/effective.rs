@@ -437,8 +437,8 @@ pub(super) const PROXY_ROWS: &[Row] = &[
         (1, 1),
         "NAME",
         Action::Call(header::proxy_hide_header),
-        "Keeps a field of the upstream's answer from the client, as always `Date`, `Server`, \
-         `X-Pad` and `X-Accel-…`.",
+        "Keeps a field of the upstream's answer from the client (but never the `Upgrade` of a \
+         101), as always `Date`, `Server`, `X-Pad` and `X-Accel-…`.",
     )
     .repeats(),
     Row::new(

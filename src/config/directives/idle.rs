@@ -110,8 +110,7 @@ pub(super) const ROWS: &[Row] = &[
         (1, 1),
         "on | off",
         Flag,
-        "No effect: it gathers a head and a file into full packets. A head and the first bytes of \
-         its body leave in one write here where they are there together.",
+        "No effect: it gathers a head and a file into full packets, and no files are served.",
     ),
     idle("aio", HSL, (1, 1), "on | off | threads", Any, NO_FILES),
     idle("aio_write", HSL, (1, 1), "on | off", Flag, NO_FILES),
@@ -180,8 +179,7 @@ pub(super) const ROWS: &[Row] = &[
         (1, 1),
         "on | off",
         Flag,
-        "No effect: a connection whose peer does not read is reset in any case, so that the kernel \
-         does not hold its unsent bytes.",
+        "No effect: a connection that timed out is closed as any other.",
     ),
     idle(
         "keepalive_disable",
