@@ -283,8 +283,14 @@ impl Case<'_> {
 
     /// Others may have kept all memory away for as long as a timer lasts.
     fn is_starved(&self) -> bool {
+        let deals = &self.rig.book.borrow().deals;
+        let deaf = |deal: &usize| matches!(deals[*deal].kind, Kind::Tunnel { deaf: true, .. });
         self.rig.faults.chunks_out_max < 16
-            && self.rig.guests.iter().any(|guest| guest.plan.stuck_after.is_some())
+            && self
+                .rig
+                .guests
+                .iter()
+                .any(|guest| guest.plan.stuck_after.is_some() || guest.plan.deals.iter().any(deaf))
     }
 }
 
