@@ -11,11 +11,7 @@ pub const CHUNK_BYTES: usize = 16 * 1024;
 /// second-level cache; a smaller one runs dry under bulk.
 pub const CHUNKS_BASE: usize = 256;
 
-/// Buffers a worker's pool may grow to while slow readers keep the base away: 64 MB. Beyond it
-/// receives wait for a buffer to come home.
-pub const CHUNKS_MAX: usize = 4096;
-
-const _: () = assert!(CHUNKS_BASE <= CHUNKS_MAX && CHUNKS_BASE.is_power_of_two());
+const _: () = assert!(CHUNKS_BASE.is_power_of_two());
 const _: () = assert!(CHUNKS_BASE <= 32 * 1024, "a kernel buffer ring has at most 32768 entries");
 
 /// Accepted sockets an engine may hold before the worker asked for them; bounds what a multishot

@@ -9,6 +9,7 @@ use super::Next;
 use super::deadlines::Deadlines;
 use super::exchange::{Exchange, Http, Stage};
 use super::io::Io;
+use super::request::may_keep_alive;
 use super::tunnel::PendingLine;
 
 impl Http {
@@ -60,8 +61,9 @@ impl Http {
         deadlines.clear_all();
         exchange.stage = Stage::Answering;
         exchange.reason = reason;
-        exchange.protocol = None;
         exchange.keep_alive &= exchange.upload.is_complete() && !io.draining;
+        exchange.keep_alive &= exchange.protocol.is_none() || self.ahead.is_empty();
+        exchange.protocol = None;
         self.facts.tally.status = status;
         let cx = Self::context(&self.facts, exchange, io);
         let Answer { bytes, head_bytes } = compose(&cx, exchange.keep_alive);
@@ -79,8 +81,9 @@ impl Http {
         self.log(&exchange, io);
         deadlines.clear_all();
         if !exchange.keep_alive || io.draining {
+            // A client that did not announce the end may be sending already.
             let unread = !exchange.upload.is_complete() || !self.ahead.is_empty();
-            if unread {
+            if unread || exchange.request.as_ref().is_none_or(may_keep_alive) {
                 return Next::Linger(self.client);
             }
             io.close(self.client);

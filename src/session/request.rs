@@ -154,7 +154,7 @@ impl Http {
 }
 
 /// Whether a client allows another request behind this one (RFC 9112 section 9.3).
-fn may_keep_alive(head: &RequestHead) -> bool {
+pub(super) fn may_keep_alive(head: &RequestHead) -> bool {
     match head.version() {
         Version::Http11 => !head.fields().has_member("connection", "close"),
         Version::Http10 => head.fields().has_member("connection", "keep-alive"),

@@ -90,7 +90,7 @@ impl Berth {
             logs,
             stats: self.stats,
             seed: seed(),
-            chunks: Chunks::default(),
+            chunks: Chunks::for_connections(self.plan.config.process.worker_connections),
         };
         let mut worker = Worker::new(engine, setup);
         self.ringer.send(Message::Started(self.worker));

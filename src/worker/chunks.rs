@@ -6,7 +6,7 @@
 //! goes back to the system when its chunk comes home. Deliberately absent: who waits for a chunk
 //! (the engine knows which lanes are hungry), and any copy.
 
-use crate::limits::{CHUNK_BYTES, CHUNKS_BASE, CHUNKS_MAX};
+use crate::limits::{CHUNK_BYTES, CHUNKS_BASE};
 use crate::sys::buffers::Buffers;
 
 use crate::conn::Load;
@@ -66,13 +66,15 @@ pub struct Chunks {
     max: usize,
 }
 
-impl Default for Chunks {
-    fn default() -> Self {
-        Self::new(CHUNKS_BASE, CHUNKS_MAX)
-    }
-}
-
 impl Chunks {
+    /// The pool of a worker with so many connections: the base, and room for one more chunk for
+    /// each of them. A connection is the sink of one pump, and a pump holds one load, so peers that
+    /// do not read can tie up no more than that, and never keep the others from receiving.
+    #[must_use]
+    pub fn for_connections(count: usize) -> Self {
+        Self::new(CHUNKS_BASE, CHUNKS_BASE + count)
+    }
+
     /// A pool of `base` chunks that may grow to `max`.
     ///
     /// # Panics

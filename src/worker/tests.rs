@@ -8,7 +8,6 @@ use crate::conn::Addr;
 use crate::engine::sim::{Faults, Heard, PeerId, Sim};
 use crate::http::facts::Host;
 use crate::http::time::LocalTime;
-use crate::limits::{CHUNKS_BASE, CHUNKS_MAX};
 use crate::observe::log::{Logs, Memory};
 
 use super::chunks::Chunks;
@@ -75,7 +74,7 @@ impl Bench {
             logs,
             stats: Arc::default(),
             seed: 1,
-            chunks: Chunks::new(CHUNKS_BASE, CHUNKS_MAX),
+            chunks: Chunks::for_connections(64),
         };
         let worker = Worker::new(sim.clone(), setup);
         Self { sim, worker, memory, sender, listen, upstream }
