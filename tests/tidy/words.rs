@@ -8,7 +8,7 @@ const MACROS: &[&str] = &["todo", "unimplemented", "dbg"];
 
 /// Files with tests that only run when asked for, and why.
 const ON_DEMAND: &[(&str, &str)] =
-    &[("tests/contract/main.rs", "longer storms of what the same file plays shortly every time")];
+    &[("tests/real/churn.rs", "the body of a child process, which the test beside it starts")];
 
 /// Unfinished code, forgotten traces and tests that do not run.
 pub(crate) fn unfinished(source: &Source) -> Vec<Problem> {
@@ -37,6 +37,7 @@ const SLEEPERS: &[(&str, &str)] = &[
         "a bounded repetition of bind(2): nothing tells when a dead program's ring lets go",
     ),
     ("src/cli/echo.rs", "a pause of the example's accept loop after EMFILE, as nginx has one"),
+    ("tests/real/support/peer.rs", "a bounded look at what another thread counts"),
     ("tests/house.rs", "a bounded look at a file that another process writes: nobody can be woken"),
 ];
 
