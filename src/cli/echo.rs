@@ -101,7 +101,8 @@ fn parse(bytes: &[u8]) -> Result<Option<(Wish, usize)>, httparse::Error> {
         field.map_or("", |field| str::from_utf8(field.value).unwrap_or(""))
     };
     let key = value("Sec-WebSocket-Key");
-    let wish = match (request.method, request.path) {
+    let path = request.path.map(|path| path.split_once('?').map_or(path, |(path, _query)| path));
+    let wish = match (request.method, path) {
         (Some("GET"), _)
             if value("Upgrade").eq_ignore_ascii_case("websocket") && !key.is_empty() =>
         {
@@ -172,6 +173,7 @@ mod tests {
         let parsed = |head: &str| parse(head.as_bytes()).map(|done| done.map(|(wish, _)| wish));
         assert_eq!(parsed("GET / HTTP/1.1\r\nHost"), Ok(None));
         assert_eq!(parsed("HEAD / HTTP/1.1\r\n\r\n"), Ok(Some(Wish::Page { head_only: true })));
+        assert_eq!(parsed("GET /?a HTTP/1.1\r\n\r\n"), Ok(Some(Wish::Page { head_only: false })));
         assert_eq!(parsed("POST / HTTP/1.1\r\n\r\n"), Ok(Some(Wish::Nothing)));
         let upgrade = "GET /x HTTP/1.1\r\nupgrade: WebSocket\r\nsec-websocket-key: k\r\n\r\n";
         assert_eq!(parsed(upgrade), Ok(Some(Wish::Echo("k".to_owned()))));
