@@ -56,7 +56,7 @@ fn perform(options: &Options) -> Result<(), Vec<String>> {
         Task::Test { dump } => test(options, *dump),
         Task::Signal(signal) => send(options, *signal),
         Task::Serve => serve(options),
-        Task::Demo(address) => show(address.as_deref().unwrap_or(demo::ADDRESS)),
+        Task::Demo(address) => show(options, address.as_deref().unwrap_or(demo::ADDRESS)),
     }
 }
 
@@ -67,7 +67,7 @@ fn serve(options: &Options) -> Result<(), Vec<String>> {
 }
 
 /// The embedded example.
-fn show(listen: &str) -> Result<(), Vec<String>> {
+fn show(options: &Options, listen: &str) -> Result<(), Vec<String>> {
     let with_hint = |mut errors: Vec<String>| {
         errors.push(demo::HINT.to_owned());
         errors
@@ -78,7 +78,8 @@ fn show(listen: &str) -> Result<(), Vec<String>> {
     let upstream = echo::start()
         .map_err(|error| vec![format!("cannot start the example's echo server: {error}")])?;
     let text = demo::config(listen, upstream).into_bytes();
-    let request = Request { path: demo::NAME, ..Request::default() };
+    let directives = Some(options.directives.as_deref().unwrap_or(demo::MAIN));
+    let request = Request { path: demo::NAME, directives, ..Request::default() };
     let loaded = config::load_text(request, text, &System).map_err(told).map_err(with_hint)?;
     let summary =
         program::run(loaded.config, |serving| demo::greet(serving, upstream)).map_err(with_hint)?;

@@ -14,12 +14,13 @@ pub(super) const ADDRESS: &str = "127.0.0.1:8080";
 /// The name under which diagnostics know the text.
 pub(super) const NAME: &str = "(embedded example)";
 
+/// The main level, unless `-g` says something else (`-g 'events { use epoll; }'`).
+pub(super) const MAIN: &str = "worker_processes auto;";
+
 /// The configuration: nginx's usual recipe for WebSockets.
 pub(super) fn config(listen: &str, upstream: SocketAddr) -> String {
     format!(
-        r#"worker_processes auto;
-error_log stderr warn;
-events {{ worker_connections 1024; }}
+        r#"error_log stderr warn;
 http {{
     log_format example '$remote_addr "$request" $status $request_time s '
                        'up $request_length down $bytes_sent $upsplice_reason';

@@ -98,6 +98,12 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Options, String> {
             break;
         }
     }
+    let named = [(&options.config, "-c"), (&options.prefix, "-p"), (&options.error_log, "-e")];
+    if let Task::Demo(_) = options.task
+        && let Some((_, option)) = named.into_iter().find(|(value, _)| value.is_some())
+    {
+        return Err(format!("\"{option}\" has no meaning for the embedded example"));
+    }
     Ok(options)
 }
 
@@ -168,6 +174,7 @@ mod tests {
     #[test]
     fn the_demo_takes_an_address() {
         check("--demo", Ok(options(Task::Demo(None))));
+        check("--demo -c nginx.conf", Err("-c"));
         check("--demo [::1]:0", Ok(options(Task::Demo(Some("[::1]:0".to_owned())))));
     }
 

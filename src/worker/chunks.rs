@@ -196,10 +196,11 @@ mod tests {
         let mut lent: Vec<Chunk> = std::iter::from_fn(|| pool.take()).collect();
         assert_eq!((lent.len(), pool.out()), (4, 4));
         for (n, chunk) in lent.iter_mut().enumerate() {
-            pool.bytes_mut(chunk).fill(n as u8);
+            pool.bytes_mut(chunk).fill(u8::try_from(n).unwrap());
         }
         for (n, chunk) in lent.iter().enumerate() {
-            assert!(pool.bytes(chunk).iter().all(|&b| b == n as u8));
+            let filled = u8::try_from(n).unwrap();
+            assert!(pool.bytes(chunk).iter().all(|&b| b == filled));
         }
         assert!(!pool.has_any());
         lent.drain(..).for_each(|chunk| pool.give(chunk));

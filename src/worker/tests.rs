@@ -86,13 +86,13 @@ impl Bench {
         }
     }
 
-    fn client(&mut self, bytes: &[u8]) -> PeerId {
+    fn client(&self, bytes: &[u8]) -> PeerId {
         let peer = self.sim.client_connect(&self.listen).expect("somebody listens");
         self.write(peer, bytes);
         peer
     }
 
-    fn write(&mut self, peer: PeerId, bytes: &[u8]) {
+    fn write(&self, peer: PeerId, bytes: &[u8]) {
         assert_eq!(self.sim.with_peer(peer, |peer| peer.write(bytes)), Ok(bytes.len()));
     }
 
