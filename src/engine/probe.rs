@@ -115,7 +115,12 @@ pub fn choose(wish: EngineChoice) -> Result<Chosen, SetupError> {
     if wish == EngineChoice::Epoll {
         return Ok(Chosen::Epoll { instead: None });
     }
-    match probe_uring() {
+    // In a thread of its own: after the end of a ring the kernel interrupts a system call of the
+    // thread that made it (EINTR from a receive with a timeout, seen on 6.18), and this thread may
+    // be an embedder's.
+    let probe = std::thread::Builder::new().name("io_uring probe".to_owned()).spawn(probe_uring);
+    let probed = probe.map_err(|error| failed("clone", &error))?.join();
+    match probed.unwrap_or_else(|payload| std::panic::resume_unwind(payload)) {
         Ok(()) => Ok(Chosen::Uring),
         Err(error) if wish == EngineChoice::Auto && error.denied() => {
             Ok(Chosen::Epoll { instead: Some(error) })
