@@ -54,10 +54,11 @@ impl Io<'_> {
         self.now.mono
     }
 
-    /// A deadline `ms` from now.
+    /// A deadline `ms` from now. The clock is read in whole milliseconds, rounded down: one more is
+    /// added, or a timer could fire a fraction of a millisecond early.
     #[must_use]
     pub const fn after_ms(&self, ms: u64) -> Instant {
-        self.now.mono.plus_ms(ms)
+        self.now.mono.plus_ms(ms).plus_ms(1)
     }
 
     /// Asks for an operation.
