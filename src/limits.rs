@@ -14,6 +14,11 @@ pub const CHUNKS_BASE: usize = 256;
 const _: () = assert!(CHUNKS_BASE.is_power_of_two());
 const _: () = assert!(CHUNKS_BASE <= 32 * 1024, "a kernel buffer ring has at most 32768 entries");
 
+/// Buffers by which a turn of the epoll engine may make the pool grow. A burst of messages is read
+/// as fast as the base comes home; only sends that stay blocked turn after turn make the pool grow
+/// to its bound. (io_uring's ring is kept an eighth full for the same reason.)
+pub const GROWTH_PER_TURN: usize = CHUNKS_BASE / 8;
+
 /// Accepted sockets an engine may hold before the worker asked for them; bounds what a multishot
 /// accept can pile up while the connection table is full. From here on the multishot is cancelled;
 /// what the kernel accepted in the same turn still comes on top, at most a listener's backlog.

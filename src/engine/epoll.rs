@@ -19,7 +19,7 @@ use crate::clock::{Instant, Now};
 use crate::conn::{
     Addr, Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token,
 };
-use crate::limits::EVENTS_PER_TURN;
+use crate::limits::{EVENTS_PER_TURN, GROWTH_PER_TURN};
 use crate::sys::eventfd::Bell;
 use crate::sys::socket::{self, Progress};
 use crate::sys::{clock, clock::NS_PER_MS};
@@ -55,6 +55,8 @@ pub struct Epoll {
     tries: VecDeque<(ConnId, Lane)>,
     /// Receives that found the pool empty, the longest waiting first.
     hungry: VecDeque<ConnId>,
+    /// Chunks by which this turn may still make the pool grow.
+    growth: usize,
     /// Outcomes known already.
     ready: VecDeque<Completion>,
     edges: Vec<EpollEvent>,
@@ -149,6 +151,7 @@ impl Epoll {
             connections_max,
             tries: VecDeque::new(),
             hungry: VecDeque::new(),
+            growth: GROWTH_PER_TURN,
             ready: VecDeque::new(),
             edges: vec![EpollEvent::empty(); EVENTS_PER_TURN],
             now: clock::now(),
@@ -217,7 +220,7 @@ impl Epoll {
             if events.len() == limit {
                 return;
             }
-            if chunks.has_any()
+            if (chunks.has_free() || (self.growth > 0 && chunks.has_any()))
                 && let Some(conn) = self.hungry.pop_front()
             {
                 self.try_recv(conn, chunks);
@@ -237,6 +240,7 @@ impl Epoll {
     }
 
     fn try_recv(&mut self, conn: ConnId, chunks: &mut Chunks) {
+        let may_grow = self.growth > 0;
         let Some(slot) = self.slot(conn) else { return };
         let Some(fd) = &slot.fd else { return };
         match &mut slot.recv {
@@ -255,7 +259,10 @@ impl Epoll {
                 }
             },
             RecvLane::Recv(step) => {
-                let Some(mut chunk) = chunks.take() else {
+                let free = chunks.take_free();
+                let grows = free.is_none();
+                let grown = || may_grow.then(|| chunks.take()).flatten();
+                let Some(mut chunk) = free.or_else(grown) else {
                     *step = Step::Hungry;
                     self.hungry.push_back(conn);
                     return;
@@ -272,6 +279,7 @@ impl Epoll {
                 slot.recv = RecvLane::Idle;
                 match outcome {
                     Ok(count) if count > 0 => {
+                        self.growth -= usize::from(grows);
                         chunk.truncate(count);
                         self.report(conn, Lane::Recv, Event::Received(Load::Chunk(chunk)));
                     }
@@ -457,6 +465,7 @@ impl Engine for Epoll {
     fn wait(&mut self, until: Option<Instant>, chunks: &mut Chunks, events: &mut Vec<Completion>) {
         let start = events.len();
         let limit = start + EVENTS_PER_TURN;
+        self.growth = GROWTH_PER_TURN;
         loop {
             self.run(chunks, events, limit);
             // The kernel is asked in every turn, or lanes that always succeed would starve the

@@ -4,7 +4,6 @@
 //! touch which buffer. Reached through raw pointers only, because the kernel writes into it behind
 //! the compiler's back. A base buffer lives as long as the pool; a grown one until `shrink`.
 
-use std::alloc::{Layout, dealloc};
 use std::ptr::NonNull;
 
 /// A base of equal buffers in one mapping, and grown ones beside it.
@@ -27,20 +26,9 @@ impl Buffers {
     #[must_use]
     pub fn new(count: usize, bytes: usize) -> Self {
         let len = count.checked_mul(bytes).expect("a pool fits the address space");
-        // SAFETY: an anonymous private mapping aliases nothing; it is owned by the value returned
-        // here until its `Drop`.
-        let map = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        assert!(map != libc::MAP_FAILED, "no memory for {count} buffers of {bytes} bytes");
-        let base = NonNull::new(map.cast()).expect("mmap does not map page zero");
+        let base = map(len).unwrap_or_else(|| {
+            panic!("no memory for {count} buffers of {bytes} bytes");
+        });
         Self {
             base,
             base_count: count,
@@ -65,8 +53,7 @@ impl Buffers {
 
     /// Adds one buffer and returns its number; `None` if the system has no memory.
     pub fn grow(&mut self) -> Option<u32> {
-        // SAFETY: the layout is not zero-sized (a buffer never is).
-        let memory = NonNull::new(unsafe { std::alloc::alloc_zeroed(self.layout()) })?;
+        let memory = map(self.buffer_bytes)?;
         self.grown_live += 1;
         if let Some(id) = self.vacant.pop() {
             self.grown[id as usize - self.base_count] = Some(memory);
@@ -84,9 +71,9 @@ impl Buffers {
     pub fn shrink(&mut self, id: u32) {
         let slot = &mut self.grown[id as usize - self.base_count];
         let memory = slot.take().expect("a grown buffer is given back once");
-        // SAFETY: `memory` came from `alloc` with the same layout in `grow`, and taking it out of
-        // its slot makes this the only release. The pool holds the last claim on it.
-        unsafe { dealloc(memory.as_ptr(), self.layout()) };
+        // SAFETY: a mapping of this length made in `grow`, and taking it out of its slot makes this
+        // the only release. The pool holds the last claim on it.
+        unsafe { libc::munmap(memory.as_ptr().cast(), self.buffer_bytes) };
         self.grown_live -= 1;
         self.vacant.push(id);
     }
@@ -120,17 +107,30 @@ impl Buffers {
         // SAFETY: as in `bytes`; the exclusive borrow of `self` excludes other slices.
         unsafe { std::slice::from_raw_parts_mut(self.address(id), self.buffer_bytes) }
     }
+}
 
-    fn layout(&self) -> Layout {
-        Layout::from_size_align(self.buffer_bytes, 64).expect("a buffer's layout is valid")
-    }
+/// Zeroed memory of its own, in whole pages: given back, it is the system's again, which freed heap
+/// memory between longer-lived allocations would not be.
+fn map(len: usize) -> Option<NonNull<u8>> {
+    // SAFETY: an anonymous private mapping aliases nothing; it is the caller's until its release.
+    let map = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if map == libc::MAP_FAILED { None } else { NonNull::new(map.cast()) }
 }
 
 impl Drop for Buffers {
     fn drop(&mut self) {
         for memory in self.grown.iter().flatten() {
-            // SAFETY: allocated in `grow` with this layout, still in its slot, so not yet released.
-            unsafe { dealloc(memory.as_ptr(), self.layout()) };
+            // SAFETY: a mapping of this length made in `grow`, still in its slot, so not released.
+            unsafe { libc::munmap(memory.as_ptr().cast(), self.buffer_bytes) };
         }
         // SAFETY: the mapping made in `new`, unmapped once. A worker that dies with operations in
         // flight forgets its pool instead of dropping it, so the kernel holds nothing here.

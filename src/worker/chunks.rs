@@ -168,6 +168,12 @@ impl Chunks {
         chunk.id
     }
 
+    /// Whether a chunk lies free already.
+    #[must_use]
+    pub const fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
     /// Whether a chunk could be lent now.
     #[must_use]
     pub fn has_any(&self) -> bool {
