@@ -69,6 +69,10 @@ impl RequestHead {
         match parsed.parse(bytes) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Ok(_) => return Err(Fault::BadField),
+            // The version is fine; a space in the target makes it look like a longer one.
+            Err(httparse::Error::Version) if has_our_version(first_line(bytes)) => {
+                return Err(Fault::BadRequestLine);
+            }
             Err(error) => return Err(request_fault(error)),
         }
         let version = Version::of(parsed.version);
@@ -252,6 +256,10 @@ fn keeps_alive(fields: &Fields, version: Version) -> bool {
     version == Version::Http11 || fields.has_member("connection", "keep-alive")
 }
 
+fn has_our_version(line: &[u8]) -> bool {
+    line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0")
+}
+
 const fn request_fault(error: httparse::Error) -> Fault {
     match error {
         httparse::Error::Version => Fault::BadVersion,
@@ -396,6 +404,7 @@ mod tests {
         check_line("TRACE / HTTP/1.1", Err(Fault::BadMethod));
         check_line("GET / HTTP/2.0", Err(Fault::BadVersion));
         check_line("GET  / HTTP/1.1", Err(Fault::BadRequestLine));
+        check_line("GET /a b HTTP/1.1", Err(Fault::BadRequestLine));
         check_line("GET / HTTP/1.1 x", Err(Fault::BadField));
         check_line("GET /\0 HTTP/1.1", Err(Fault::BadRequestLine));
     }
