@@ -1,0 +1,81 @@
+//! A reader that does not read holds the writer back, and costs the proxy no memory.
+
+use std::time::Duration;
+
+use crate::support::{Engine, Peer, Process, SWITCH, UPGRADE, Upstream, pattern, same_bytes};
+
+on_both_engines! {
+    a_slow_client_costs_less_than_a_megabyte,
+    a_slow_upstream_costs_less_than_a_megabyte,
+}
+
+const MEGABYTE: usize = 1 << 20;
+const TOTAL: usize = 64 * MEGABYTE;
+
+fn a_slow_client_costs_less_than_a_megabyte(engine: Engine) {
+    check(engine, "client", |(client, upstream)| (upstream, client));
+}
+
+fn a_slow_upstream_costs_less_than_a_megabyte(engine: Engine) {
+    check(engine, "upstream", |(client, upstream)| (client, upstream));
+}
+
+/// `roles` says who of client and upstream is the source and who the sink.
+fn check(engine: Engine, who: &str, roles: fn((Peer, Peer)) -> (Peer, Peer)) {
+    let place = Upstream::new();
+    let process = start(engine, &place);
+    let bytes = pattern(TOTAL);
+    // First a quick transfer: the buffers of the pool are touched, and belong to it from now on.
+    let (mut source, mut sink) = roles(tunnel(&process, &place));
+    transfer(&mut source, &mut sink, &bytes[..16 * MEGABYTE]);
+    drop((source, sink));
+
+    let (mut source, mut sink) = roles(tunnel(&process, &place));
+    let before = process.peak_bytes();
+    let taken = source.send_until_stuck(&bytes, Duration::from_millis(100));
+    assert!(taken < TOTAL / 2, "the writer must be held back, and got rid of {taken}");
+    let stuck = process.peak_bytes();
+    // The rest in small sips: each lets a little through, and the writer is stuck again.
+    let rest = &bytes[taken..];
+    std::thread::scope(|scope| {
+        scope.spawn(|| source.send(rest));
+        for piece in bytes.chunks(100_000) {
+            same_bytes(&sink.read(piece.len()), piece);
+        }
+    });
+    let after = process.peak_bytes();
+    let grown = after - before;
+    println!(
+        "{}: a slow {who} against 64 MB: {} KB more while stuck, {} KB more at most",
+        engine.name(),
+        (stuck - before) / 1024,
+        grown / 1024
+    );
+    assert!(grown < MEGABYTE, "the peak grew by {grown} bytes, from {before} to {after}");
+}
+
+fn start(engine: Engine, upstream: &Upstream) -> Process {
+    let (engine, upstream) = (engine.name(), upstream.address());
+    Process::start(&format!(
+        "worker_processes 1;
+        events {{ use {engine}; worker_connections 64; }}
+        http {{ server {{ listen 127.0.0.1:0; location / {{ proxy_pass http://{upstream}; }} }} }}"
+    ))
+}
+
+fn tunnel(process: &Process, place: &Upstream) -> (Peer, Peer) {
+    let mut client = process.client();
+    client.send(UPGRADE);
+    let mut upstream = place.accept();
+    upstream.head();
+    upstream.send(SWITCH);
+    assert_eq!(client.head().status(), 101);
+    (client, upstream)
+}
+
+fn transfer(source: &mut Peer, sink: &mut Peer, bytes: &[u8]) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| source.send(bytes));
+        same_bytes(&sink.read(bytes.len()), bytes);
+    });
+}
