@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use crate::support::{Engine, Peer, Process, SWITCH, UPGRADE, Upstream, pattern, same_bytes};
+use crate::support::{
+    Engine, Peer, Process, SWITCH, Scene, UPGRADE, Upstream, alone, pattern, room_for, same_bytes,
+};
 
 on_both_engines! {
     a_slow_client_costs_less_than_a_megabyte,
     a_slow_upstream_costs_less_than_a_megabyte,
+    clients_that_do_not_read_do_not_starve_the_others,
 }
 
 const MEGABYTE: usize = 1 << 20;
@@ -52,6 +55,38 @@ fn check(engine: Engine, who: &str, roles: fn((Peer, Peer)) -> (Peer, Peer)) {
         grown / 1024
     );
     assert!(grown < MEGABYTE, "the peak grew by {grown} bytes, from {before} to {after}");
+}
+
+/// More of them than the pool has buffers at the start.
+fn clients_that_do_not_read_do_not_starve_the_others(engine: Engine) {
+    const DEAF: usize = 270;
+    let _alone = alone();
+    let count = room_for(DEAF, 2);
+    let mut scene = Scene::on(engine).connections(2 * DEAF + 100).start();
+    let mut deaf: Vec<(Peer, Peer)> = (0..count)
+        .map(|_| {
+            let mut client = Peer::connect_deaf(scene.address());
+            client.send(UPGRADE);
+            let mut upstream = scene.upstream.accept();
+            upstream.keep_little();
+            upstream.head();
+            upstream.send(SWITCH);
+            assert_eq!(client.head().status(), 101);
+            (client, upstream)
+        })
+        .collect();
+    let flood = vec![7; MEGABYTE];
+    let takes = |(_, upstream): &mut (Peer, Peer)| upstream.send_without_waiting(&flood);
+    while deaf.iter_mut().map(takes).sum::<usize>() > 0 {
+        scene.settle();
+    }
+    let bytes = pattern(MEGABYTE);
+    let (mut client, mut upstream) = scene.tunnel();
+    transfer(&mut client, &mut upstream, &bytes);
+    transfer(&mut upstream, &mut client, &bytes);
+    // And the deaf ones lose nothing: what was sent to them arrives when they read.
+    let (first, _upstream) = &mut deaf[0];
+    same_bytes(&first.read(50_000), &flood[..50_000]);
 }
 
 fn start(engine: Engine, upstream: &Upstream) -> Process {

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{Answer, Head};
 
@@ -23,6 +23,20 @@ impl Peer {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE);
         Self::new(stream.unwrap_or_else(|error| panic!("connecting to {address}: {error}")))
+    }
+
+    /// A client with so small a buffer that it takes hardly anything it does not read.
+    pub(crate) fn connect_deaf(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        // The window follows from the buffer at the time of the handshake.
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect_timeout(&address.into(), PATIENCE).unwrap();
+        Self::new(socket.into())
+    }
+
+    /// Has a small buffer for what the other end does not take.
+    pub(crate) fn keep_little(&self) {
+        SockRef::from(&self.stream).set_send_buffer_size(4096).unwrap();
     }
 
     fn new(stream: TcpStream) -> Self {
@@ -66,6 +80,22 @@ impl Peer {
             }
         }
         self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        sent
+    }
+
+    /// Sends as much of it as the system takes at once; returns how much.
+    #[track_caller]
+    pub(crate) fn send_without_waiting(&mut self, bytes: &[u8]) -> usize {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if is_timeout(&error) => break,
+                Err(error) => panic!("{error} behind {sent} bytes"),
+            }
+        }
+        self.stream.set_nonblocking(false).unwrap();
         sent
     }
 
