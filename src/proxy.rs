@@ -19,7 +19,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::config::model::{Config, EngineChoice, Workers};
+use crate::config::model::{Affinity, Config, EngineChoice, Workers};
 use crate::config::{self, Diagnostic, Loaded, Request};
 use crate::conn::Addr;
 use crate::engine::probe::Chosen;
@@ -123,7 +123,7 @@ impl Proxy {
             system::choose_engine(process.engine).map_err(|error| Error::new(vec![error]))?;
         let workers = system::worker_count(process.workers);
         let allowed = if self.pinned { system::allowed_cpus() } else { Vec::new() };
-        let affinity = if self.pinned { process.affinity.as_slice() } else { &[] };
+        let affinity = if self.pinned { &process.affinity } else { &Affinity::Auto };
         let cpus = (0..workers).map(|n| system::cpus_of(affinity, &allowed, n)).collect();
         let listeners = Listeners::bind(&self.config.listens, workers).map_err(Error::new)?;
         let files = LogFiles::open(&self.config.access_files, &process.error_logs)

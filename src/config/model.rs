@@ -42,9 +42,8 @@ pub struct Config {
 pub struct Process {
     /// `worker_processes`.
     pub workers: Workers,
-    /// `worker_cpu_affinity`: a CPU mask for each worker, repeated if there are fewer; empty: worker
-    /// *n* on the *n*-th CPU this process may use.
-    pub affinity: Vec<Vec<usize>>,
+    /// `worker_cpu_affinity`.
+    pub affinity: Affinity,
     /// `worker_connections`, at least 2: connections of one worker, upstream ones included.
     pub worker_connections: usize,
     /// `worker_rlimit_nofile`.
@@ -70,6 +69,18 @@ pub enum Workers {
     Auto,
     /// So many.
     Count(usize),
+}
+
+/// `worker_cpu_affinity`: which CPUs a worker is pinned to. CPUs are numbers from 0.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Affinity {
+    /// Worker *n* has the *n*-th CPU this process may use, and again from the first.
+    #[default]
+    Auto,
+    /// The same with the CPUs of this one mask; not empty.
+    AutoOf(Vec<usize>),
+    /// Worker *n* has the *n*-th mask; the last one serves all further workers. Not empty.
+    Masks(Vec<Vec<usize>>),
 }
 
 /// `use`.

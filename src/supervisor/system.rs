@@ -6,7 +6,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Group, Pid, Uid, User};
 
-use crate::config::model::{EngineChoice, Process, Workers};
+use crate::config::model::{Affinity, EngineChoice, Process, Workers};
 use crate::engine::probe::{self, Chosen};
 use crate::limits::DESCRIPTORS_BESIDE;
 
@@ -24,7 +24,7 @@ pub fn raise_descriptors(process: &Process, workers: usize) -> Vec<String> {
             Ok(()) => have = wanted,
             Err(error) => notes.push(format!(
                 "worker_rlimit_nofile {wanted} is refused ({error}); the limit stays at {soft}. \
-                 Only root may exceed the hard limit of {hard}"
+                 only CAP_SYS_RESOURCE may exceed the hard limit of {hard}"
             )),
         }
     } else if soft < need && soft < hard {
@@ -82,14 +82,18 @@ pub fn worker_count(workers: Workers) -> usize {
     }
 }
 
-/// The CPUs of a worker: its `worker_cpu_affinity` mask (repeated from the first if there are fewer
-/// masks than workers), or the n-th CPU this process may use.
+/// The CPUs of a worker, where `allowed` are those that this process may use; none if it may use
+/// none.
 #[must_use]
-pub fn cpus_of(affinity: &[Vec<usize>], allowed: &[usize], worker: usize) -> Vec<usize> {
-    if !affinity.is_empty() {
-        return affinity[worker % affinity.len()].clone();
+pub fn cpus_of(affinity: &Affinity, allowed: &[usize], worker: usize) -> Vec<usize> {
+    let one_of = |cpus: &[usize]| cpus.get(worker % cpus.len().max(1)).copied();
+    match affinity {
+        Affinity::Auto => one_of(allowed).into_iter().collect(),
+        Affinity::AutoOf(mask) => one_of(mask).into_iter().collect(),
+        Affinity::Masks(masks) => {
+            masks.get(worker).or_else(|| masks.last()).cloned().unwrap_or_default()
+        }
     }
-    allowed.get(worker % allowed.len().max(1)).copied().into_iter().collect()
 }
 
 /// Pins the calling thread; an empty list leaves it free.
@@ -188,14 +192,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_gets_its_mask_or_the_nth_allowed_cpu() {
-        let masks = [vec![0], vec![2, 3]];
+    fn a_worker_gets_its_mask_or_the_nth_cpu() {
+        let masks = Affinity::Masks(vec![vec![0], vec![2, 3]]);
         assert_eq!(cpus_of(&masks, &[0, 1], 0), [0]);
         assert_eq!(cpus_of(&masks, &[0, 1], 1), [2, 3]);
-        assert_eq!(cpus_of(&masks, &[0, 1], 4), [0]);
-        assert_eq!(cpus_of(&[], &[1, 4], 0), [1]);
-        assert_eq!(cpus_of(&[], &[1, 4], 3), [4]);
-        assert!(cpus_of(&[], &[], 0).is_empty());
+        assert_eq!(cpus_of(&masks, &[0, 1], 4), [2, 3]);
+        assert_eq!(cpus_of(&Affinity::AutoOf(vec![2, 5]), &[0, 1], 1), [5]);
+        assert_eq!(cpus_of(&Affinity::AutoOf(vec![2, 5]), &[0, 1], 2), [2]);
+        assert_eq!(cpus_of(&Affinity::Auto, &[1, 4], 0), [1]);
+        assert_eq!(cpus_of(&Affinity::Auto, &[1, 4], 3), [4]);
+        assert!(cpus_of(&Affinity::Auto, &[], 0).is_empty());
     }
 
     #[test]

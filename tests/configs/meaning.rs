@@ -1,8 +1,8 @@
 //! What a configuration means: defaults, inheritance, names and references in the model.
 
 use upsplice::config::model::{
-    Balance, Config, EngineChoice, ErrorLog, Level, LocationMatch, ProxyVersion, ServerName,
-    Workers,
+    Affinity, Balance, Config, EngineChoice, ErrorLog, Level, LocationMatch, ProxyVersion,
+    ServerName, Workers,
 };
 use upsplice::config::{Request, load_text};
 
@@ -72,7 +72,7 @@ fn main_and_events() {
     assert!(process.daemon);
     assert_eq!(process.workers, Workers::Auto);
     assert_eq!(process.shutdown_timeout_ms, Some(60_000));
-    assert_eq!(process.affinity, [vec![0, 2], vec![3]]);
+    assert_eq!(process.affinity, Affinity::Masks(vec![vec![0, 2], vec![3]]));
     assert_eq!(process.rlimit_nofile, Some(65_535));
     assert_eq!((process.engine, process.worker_connections), (EngineChoice::IoUring, 4096));
     let log = |path: Option<&str>, level| ErrorLog { path: path.map(str::to_owned), level };
@@ -85,7 +85,7 @@ fn main_and_events() {
         ]
     );
     let auto = "worker_cpu_affinity auto 1010; http { server { } }";
-    assert_eq!(self::config(auto).process.affinity, [vec![1], vec![3]]);
+    assert_eq!(self::config(auto).process.affinity, Affinity::AutoOf(vec![1, 3]));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::config::lexer::Word;
 use crate::config::model::{
-    AccessLog, AddHeader, Balance, EngineChoice, ErrorLog, LocationMatch, Peer, ProxyVersion,
-    ServerName, SocketKeepalive, Workers,
+    AccessLog, AddHeader, Affinity, Balance, EngineChoice, ErrorLog, LocationMatch, Peer,
+    ProxyVersion, ServerName, SocketKeepalive, Workers,
 };
 use crate::config::source::Span;
 use crate::conn::Addr;
@@ -32,7 +32,7 @@ pub(in crate::config) struct ProcessDraft {
     pub(super) pid: Option<Option<String>>,
     pub(in crate::config) daemon: Option<bool>,
     pub(super) workers: Option<Workers>,
-    pub(super) affinity: Option<Vec<Vec<usize>>>,
+    pub(super) affinity: Option<Affinity>,
     pub(in crate::config) rlimit_nofile: Option<u64>,
     pub(in crate::config) shutdown_timeout_ms: Option<u64>,
     pub(super) engine: Option<EngineChoice>,

@@ -1,7 +1,7 @@
 //! Setters of main and events.
 
 use crate::config::directives::Context;
-use crate::config::model::{EngineChoice, Workers};
+use crate::config::model::{Affinity, EngineChoice, Workers};
 use crate::config::parser::{Directive, absolute};
 use crate::config::value;
 use crate::limits::{CPUS_MAX, WORKERS_MAX};
@@ -57,15 +57,18 @@ pub(in crate::config) fn worker_cpu_affinity(
         let bits = text.bytes().rev().enumerate();
         masks.push(bits.filter(|&(_, bit)| bit == b'1').map(|(cpu, _)| cpu).collect::<Vec<_>>());
     }
-    if auto {
-        if let Some(extra) = directive.args.get(2) {
-            builder.invalid(directive, extra, "auto takes one mask");
-            return;
-        }
-        // One CPU of the mask for each worker.
-        masks = masks.into_iter().flatten().map(|cpu| vec![cpu]).collect();
+    if auto && let Some(extra) = directive.args.get(2) {
+        builder.invalid(directive, extra, "auto takes one mask");
+        return;
     }
-    draft.process.affinity = Some(masks);
+    draft.process.affinity = Some(match (auto, masks.pop()) {
+        (_, None) => Affinity::Auto,
+        (true, Some(mask)) => Affinity::AutoOf(mask),
+        (false, Some(last)) => {
+            masks.push(last);
+            Affinity::Masks(masks)
+        }
+    });
 }
 
 pub(in crate::config) fn events(

@@ -54,7 +54,7 @@ pub(super) const ROWS: &[Row] = &[
         Action::Call(process::worker_cpu_affinity),
         "The CPUs of each worker as binary masks, the lowest CPU rightmost; the last mask serves \
          all further workers. `auto` (the default) gives worker *n* the *n*-th usable CPU, with a \
-         mask the *n*-th of that mask.",
+         mask the *n*-th of that mask, and again from the first.",
     )
     .default("auto"),
     Row::new(
