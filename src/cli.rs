@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use nix::sys::signal::{self, kill};
 
-use crate::config::model::{Config, EngineChoice, ErrorLog, Level};
+use crate::config::model::{Config, EngineChoice, ErrorLog};
 use crate::config::{self, Diagnostic, Loaded, Request};
 use crate::supervisor::outside::System;
 use crate::supervisor::signals::Signals;
@@ -178,8 +178,7 @@ fn load(options: &Options) -> Result<Loaded, Vec<String>> {
 
 /// `-e` takes the place of the default, not of an `error_log` line.
 fn use_error_log(config: &mut Config, path: &str) {
-    let default = ErrorLog { path: None, level: Level::Error };
-    if config.process.error_logs == [default] && path != "stderr" {
+    if config.process.error_logs == [ErrorLog::DEFAULT] && path != "stderr" {
         config.process.error_logs[0].path = Some(path.to_owned());
     }
 }

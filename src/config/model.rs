@@ -58,7 +58,7 @@ pub struct Process {
     pub pid: Option<String>,
     /// `daemon`.
     pub daemon: bool,
-    /// The main `error_log`s.
+    /// The distinct `error_log`s of all levels; never empty.
     pub error_logs: Vec<ErrorLog>,
 }
 
@@ -115,6 +115,11 @@ pub struct ErrorLog {
     pub path: Option<String>,
     /// The least severe line that is written.
     pub level: Level,
+}
+
+impl ErrorLog {
+    /// What a configuration without `error_log` means.
+    pub const DEFAULT: Self = Self { path: None, level: Level::Error };
 }
 
 /// `listen`, once per address.

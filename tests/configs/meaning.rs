@@ -28,7 +28,8 @@ fn the_defaults_are_nginx_s() {
     assert_eq!(process.workers, Workers::Count(1));
     assert_eq!(process.worker_connections, 512);
     assert_eq!(process.engine, EngineChoice::Auto);
-    assert!(!process.daemon && process.pid.is_none() && process.error_logs.is_empty());
+    assert!(!process.daemon && process.pid.is_none());
+    assert_eq!(process.error_logs, [ErrorLog { path: None, level: Level::Error }]);
     assert_eq!(config.listens[0].addr.to_string(), "0.0.0.0:80");
     assert_eq!(config.listens[0].backlog, 511);
     let server = &config.servers[0];

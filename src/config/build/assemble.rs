@@ -2,8 +2,8 @@
 
 use crate::config::check;
 use crate::config::model::{
-    Balance, Config, Listen, Location, LocationId, LocationMatch, Peer, Process, ProxyPass, Server,
-    ServerId, Upstream, UpstreamId,
+    Balance, Config, ErrorLog, Listen, Location, LocationId, LocationMatch, Peer, Process,
+    ProxyPass, Server, ServerId, Upstream, UpstreamId,
 };
 use crate::config::source::Span;
 use crate::conn::Addr;
@@ -68,6 +68,9 @@ fn process(set: ProcessDraft, defaults: ProcessDraft) -> Process {
         if !error_logs.contains(&log) {
             error_logs.push(log);
         }
+    }
+    if error_logs.is_empty() {
+        error_logs.push(ErrorLog::DEFAULT);
     }
     let connections = set.worker_connections.or(defaults.worker_connections);
     Process {
