@@ -19,6 +19,7 @@ use nix::sys::signal::{self, kill};
 
 use crate::config::model::{Config, EngineChoice, ErrorLog};
 use crate::config::{self, Diagnostic, Loaded, Request};
+use crate::observe::files;
 use crate::supervisor::outside::System;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::{pid_file, system};
@@ -62,7 +63,7 @@ fn perform(options: &Options) -> Result<(), Vec<String>> {
 
 fn serve(options: &Options) -> Result<(), Vec<String>> {
     let loaded = load(options)?;
-    loaded.warnings.iter().for_each(|warning| print_line(&warning.to_string()));
+    loaded.warnings.iter().for_each(|warning| tell(&warning.to_string()));
     program::run(loaded.config, |_| ()).map(drop)
 }
 
@@ -92,14 +93,14 @@ fn show(options: &Options, listen: &str) -> Result<(), Vec<String>> {
 fn test(options: &Options, dump: bool) -> Result<(), Vec<String>> {
     let path = config_path(options);
     let outcome = load(options).and_then(|loaded| {
-        system::whom(loaded.config.process.user.as_ref()).map_err(|error| vec![error])?;
-        Ok(loaded)
+        let errors = unusable(&loaded.config);
+        if errors.is_empty() { Ok(loaded) } else { Err(errors) }
     });
     let loaded = outcome.map_err(|mut errors| {
         errors.push(format!("configuration file {path} test failed"));
         errors
     })?;
-    loaded.warnings.iter().for_each(|warning| print_line(&warning.to_string()));
+    loaded.warnings.iter().for_each(|warning| tell(&warning.to_string()));
     if !options.quiet {
         tell(&format!("the configuration file {path} syntax is ok"));
         tell(&format!("configuration file {path} test is successful"));
@@ -115,6 +116,17 @@ fn test(options: &Options, dump: bool) -> Result<(), Vec<String>> {
         }
     }
     Ok(())
+}
+
+/// What the system would refuse to a program with this configuration, as far as that can be found
+/// out without changing anything.
+fn unusable(config: &Config) -> Vec<String> {
+    let process = &config.process;
+    let error_logs = process.error_logs.iter().filter_map(|log| log.path.as_ref());
+    let files = error_logs.chain(&config.access_files).chain(&process.pid);
+    let unwritable = files.filter_map(|path| files::try_out(path).err());
+    let nobody = system::whom(process.user.as_ref()).err();
+    nobody.into_iter().chain(unwritable.map(|error| error.to_string())).collect()
 }
 
 /// `-s`.

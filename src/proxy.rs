@@ -126,8 +126,8 @@ impl Proxy {
         let affinity = if self.pinned { &process.affinity } else { &Affinity::Auto };
         let cpus = (0..workers).map(|n| system::cpus_of(affinity, &allowed, n)).collect();
         let listeners = Listeners::bind(&self.config.listens, workers).map_err(Error::new)?;
-        let files = LogFiles::open(&self.config.access_files, &process.error_logs)
-            .map_err(|error| Error::new(vec![error]))?;
+        let files =
+            LogFiles::open(&self.config.access_files, &process.error_logs).map_err(Error::new)?;
         let parts =
             Parts { engine: chosen, config: self.config, files: Arc::new(files), listeners, cpus };
         let supervisor = Supervisor::start(parts).map_err(Error::new)?;

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -194,7 +195,45 @@ fn a_good_configuration_passes_the_test() {
     assert_eq!(code, Some(0));
     assert!(out.contains(&format!("# configuration file {file}:\n")));
     assert!(out.contains(&site.read("nginx.conf")));
-    assert!(!site.path("pid").exists());
+    for name in ["pid", "access.log", "error.log"] {
+        assert!(!site.path(name).exists(), "a test leaves no {name} behind");
+    }
+}
+
+#[test]
+fn a_test_finds_the_files_that_a_start_could_not_write() {
+    let site = Site::new("error_log /nonexistent/error.log;", echo_server());
+    let config = site.read("nginx.conf").replace(&site.text("access.log"), "/nonexistent/access");
+    fs::write(site.path("nginx.conf"), config).unwrap();
+    for arguments in [&["-t"][..], &[]] {
+        let (code, _, err) = output(&mut site.command(arguments));
+        assert_eq!(code, Some(1));
+        for part in ["/nonexistent/error.log", "/nonexistent/access", "No such file"] {
+            assert!(err.contains(part), "{part} is missing in {err}");
+        }
+    }
+}
+
+#[test]
+fn without_an_error_log_trouble_is_told_on_standard_error() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let site = Site::new("", nobody);
+    let socket = site.path("socket");
+    let line = format!("error_log {} notice;\n", site.text("error.log"));
+    let config = site.read("nginx.conf").replace(&line, "");
+    let config = config.replace("127.0.0.1:0", &format!("unix:{}", socket.display()));
+    fs::write(site.path("nginx.conf"), config).unwrap();
+    let child = site.command(&[]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut program = Program { child };
+    let mut client = until("it listens", || UnixStream::connect(&socket).ok());
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let (mut answer, mut told) = (String::new(), String::new());
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    program.signal(Signal::SIGTERM);
+    program.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!(program.wait().code(), Some(0));
+    assert!(told.contains("[error]") && told.contains("ECONNREFUSED"), "{told}");
 }
 
 #[test]
@@ -335,10 +374,12 @@ fn a_second_instance_is_told_that_the_address_is_taken() {
         let addr = taken.local_addr().unwrap();
         let site = Site::new(&format!("worker_processes {workers};"), addr);
         let config = site.read("nginx.conf").replace("127.0.0.1:0", &addr.to_string());
+        let config = config.replace(&site.text("access.log"), "/nonexistent/access");
         fs::write(site.path("nginx.conf"), config).unwrap();
         let (code, _, err) = output(&mut site.command(&[]));
         assert_eq!(code, Some(1));
         assert!(err.contains(&addr.to_string()) && err.contains("in use"), "{err}");
+        assert!(err.contains("/nonexistent/access"), "what else is wrong is told too: {err}");
     }
 }
 

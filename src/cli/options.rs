@@ -19,7 +19,8 @@ Options:
   -s signal     : send signal to the running program: stop, quit, reopen, reload
   -p prefix     : set prefix path for relative file names (default: the current directory)
   -e filename   : set error log file for when the configuration names none (default: stderr)
-  -c filename   : set configuration file (default: conf/nginx.conf under the prefix)
+  -c filename   : set configuration file (default: /etc/nginx/nginx.conf; with -p conf/nginx.conf
+                  under the prefix)
   -g directives : set global directives out of configuration file
   --demo [addr] : run the embedded example on this address (default: 127.0.0.1:8080);
                   without any arguments this is what happens

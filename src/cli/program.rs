@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::model::{Config, Level};
+use crate::engine::probe::Chosen;
 use crate::observe::files::LogFiles;
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::pid_file::PidFile;
@@ -28,11 +29,15 @@ pub(super) fn run(
     greet: impl FnOnce(&Serving<'_>),
 ) -> Result<Summary, Vec<String>> {
     let workers = system::worker_count(config.process.workers);
-    let whom = system::whom(config.process.user.as_ref()).map_err(one)?;
-    let listeners = Listeners::bind(&config.listens, workers)
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let files = LogFiles::open(&config.access_files, &config.process.error_logs)
-        .map_err(|error| one(error.to_string()))?;
+    let mut errors = Vec::new();
+    let whom = system::whom(config.process.user.as_ref()).map_err(one);
+    let whom = gather(whom, &mut errors);
+    let listeners = gather(Listeners::bind(&config.listens, workers), &mut errors);
+    let files = LogFiles::open(&config.access_files, &config.process.error_logs);
+    let files = gather(files, &mut errors);
+    let (Some(whom), Some(listeners), Some(files)) = (whom, listeners, files) else {
+        return Err(errors);
+    };
     let detached = detach(&config).map_err(one)?;
     let pid_file = write_pid(&config).map_err(one)?;
     let mut notes = system::raise_descriptors(&config.process, workers);
@@ -57,6 +62,9 @@ pub(super) fn run(
     let mut supervisor = Supervisor::start(parts)?;
     let serving = Serving { engine, cpus: &cpus, addresses: supervisor.addresses() };
     supervisor.log(Level::Notice, format_args!("{}", report::started(&serving)));
+    if let Chosen::Epoll { instead: Some(denied) } = engine {
+        notes.push(format!("running on epoll, for io_uring is not to be had: {denied}"));
+    }
     for note in &notes {
         supervisor.log(Level::Warn, format_args!("{note}"));
     }
@@ -67,6 +75,12 @@ pub(super) fn run(
     let summary = supervisor.run(Some(&signals));
     drop(pid_file);
     Ok(summary)
+}
+
+/// The value, or `None` and one more sentence for each error.
+fn gather<T>(outcome: Result<T, Vec<impl ToString>>, errors: &mut Vec<String>) -> Option<T> {
+    let failures = outcome.map_err(|failures| failures.iter().map(ToString::to_string).collect());
+    failures.map_err(|failures: Vec<String>| errors.extend(failures)).ok()
 }
 
 fn one(error: String) -> Vec<String> {

@@ -6,8 +6,11 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
+
+use nix::unistd::{AccessFlags, access};
 
 use crate::config::model::{ErrorLog, Level};
 
@@ -49,14 +52,18 @@ impl LogFiles {
     /// Opens everything, creating files (mode 0644 less the umask) that do not exist.
     ///
     /// # Errors
-    /// The first file that cannot be opened.
-    pub fn open(access: &[String], error: &[ErrorLog]) -> Result<Self, OpenError> {
-        let access =
-            access.iter().map(|path| LogFile::open(Some(path))).collect::<Result<_, _>>()?;
+    /// All files that cannot be opened.
+    pub fn open(access: &[String], error: &[ErrorLog]) -> Result<Self, Vec<OpenError>> {
+        let mut failures = Vec::new();
+        let mut opened = |path| LogFile::open(path).map_err(|error| failures.push(error)).ok();
+        let access = access.iter().filter_map(|path| opened(Some(path))).collect();
         let error = error
             .iter()
-            .map(|log| Ok((log.level, LogFile::open(log.path.as_deref())?)))
-            .collect::<Result<_, _>>()?;
+            .filter_map(|log| Some((log.level, opened(log.path.as_deref())?)))
+            .collect();
+        if !failures.is_empty() {
+            return Err(failures);
+        }
         Ok(Self { access, error, zone: jiff::tz::TimeZone::system(), lost: AtomicU64::new(0) })
     }
 
@@ -148,6 +155,24 @@ impl LogFile {
 
 const STDOUT: &str = "/dev/stdout";
 const STDERR: &str = "/dev/stderr";
+
+/// Whether a file could be opened for writing; unlike opening it, this leaves no new file behind.
+///
+/// # Errors
+/// Why it could not.
+pub fn try_out(path: &str) -> Result<(), OpenError> {
+    let tried = match File::options().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
+            let may = AccessFlags::W_OK | AccessFlags::X_OK;
+            access(folder.unwrap_or_else(|| Path::new(".")), may).map_err(io::Error::from)
+        }
+        // Under systemd these are sockets, which are not opened by name.
+        _ if matches!(path, STDOUT | STDERR) => Ok(()),
+        opened => opened.map(drop),
+    };
+    tried.map_err(|error| LogFile::failure(Some(path), error))
+}
 
 /// `/dev/stdout` and `/dev/stderr` are duplicated and not opened: under systemd they are sockets,
 /// which `open(2)` refuses with ENXIO.
