@@ -16,8 +16,8 @@ pub(super) const ROWS: &[Row] = &[
         "NAME [GROUP]",
         Action::Call(process::user),
         "The account that the program changes to after it has opened its sockets and files, if it \
-         was started by root; otherwise a note in the log and no effect. Without the directive root \
-         becomes `nobody`, as with nginx.",
+         was started by root; otherwise a note in the log and no effect. Without the directive \
+         root becomes `nobody`, as with nginx.",
     ),
     Row::new(
         "pid",
