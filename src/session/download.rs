@@ -39,7 +39,7 @@ pub(super) struct Download {
     in_hand: usize,
     /// Bytes of heads among the bytes that the client has yet to take.
     head_left: usize,
-    /// What waits until the client has taken the load before it.
+    /// Our own answer, until the client has taken the interim one before it.
     next: Option<Load>,
     /// True exactly when a final response head, or an answer of our own, is on its way.
     begun: bool,
@@ -127,8 +127,11 @@ impl Http {
             let (Some(exchange), Some(upstream)) = (&mut self.exchange, self.upstream) else {
                 return Next::Stay;
             };
-            // The send lane must be the tunnel's alone before it begins.
-            if exchange.protocol.is_some() && exchange.upload.is_writing() {
+            // The client takes what came before first; and the send lane of the upstream must be
+            // the tunnel's alone before it begins.
+            let download = &exchange.download;
+            if download.in_hand > 0 || (exchange.protocol.is_some() && exchange.upload.is_writing())
+            {
                 return Next::Stay;
             }
             let read_ms = exchange.settings().proxy_read_timeout_ms;
@@ -363,9 +366,13 @@ impl Http {
         let send_ms = exchange.settings().send_timeout_ms;
         let download = &mut exchange.download;
         if download.in_hand > 0 {
-            // Only our own `100 Continue` can still be on its way: then a final answer follows it.
+            // An answer of our own can follow an interim one that is still on its way, which must
+            // go on in time all the same.
             debug_assert!(download.next.is_none(), "two loads wait for one client");
             download.next = Some(load);
+            if !deadlines.is_set(Timer::Send) {
+                deadlines.set(Timer::Send, io.after_ms(send_ms));
+            }
             return;
         }
         download.in_hand = load.len();

@@ -42,6 +42,16 @@ struct Bench {
 impl Bench {
     /// A worker whose one location proxies to 127.0.0.1:9000; `extra` goes into the location.
     fn new(extra: &str) -> Self {
+        Self::with(extra, Faults::NONE)
+    }
+
+    /// The same on a kernel whose socket buffers are small, so that a peer that does not read is
+    /// soon felt.
+    fn narrow(extra: &str) -> Self {
+        Self::with(extra, Faults { socket_buffer_bytes: NARROW_BYTES, ..Faults::NONE })
+    }
+
+    fn with(extra: &str, faults: Faults) -> Self {
         let text = format!(
             "worker_processes 1; events {{ worker_connections 64; }}
              http {{
@@ -54,7 +64,7 @@ impl Bench {
         let request = config::Request { path: "t.conf", ..config::Request::default() };
         let loaded = config::load_text(request, text.into_bytes(), &NoFiles);
         let config = loaded.expect("the configuration is good").config;
-        let sim = Sim::new(1, Faults::NONE);
+        let sim = Sim::new(1, faults);
         let listen = config.listens[0].addr.clone();
         let upstream = Addr::Inet(([127, 0, 0, 1], 9000).into());
         sim.serve(upstream.clone());
@@ -106,6 +116,15 @@ impl Bench {
         panic!("nothing reached the upstream; {:?}", self.memory.recorded());
     }
 
+    /// Lets so much time pass.
+    fn pass(&mut self, ms: u64) {
+        let until = self.sim.clock().plus_ms(ms);
+        self.sim.wake_at(until);
+        while self.sim.clock() < until {
+            self.worker.turn();
+        }
+    }
+
     /// Reads until the text has come, or the end.
     fn read_until(&mut self, peer: PeerId, end: &str) -> String {
         let mut text = Vec::new();
@@ -143,6 +162,9 @@ impl Bench {
         self.memory.take().access.into_iter().map(|(_, line)| line).collect()
     }
 }
+
+/// A socket buffer of [`Bench::narrow`].
+const NARROW_BYTES: usize = 200;
 
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
                        Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
@@ -229,4 +251,61 @@ fn garbage_gets_400_and_an_end() {
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("Connection: close"));
     let log = bench.finish();
     assert!(log[0].starts_with("400 client_fault:bad_request_line "), "{log:?}");
+}
+
+/// A client that waits for its 100 and has no room for it, as its last answer fills its buffer.
+fn client_without_room(bench: &mut Bench) -> (PeerId, PeerId) {
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 150\r\n\r\n";
+    let body = "x".repeat(150);
+    let client = bench.client(GET);
+    let answer = [ANSWER, body.as_bytes()].concat();
+    let upstream = bench.accept();
+    bench.write(upstream, &answer);
+    let answer_bytes = bench.read_until(client, &body).len();
+    bench.write(client, GET);
+    let upstream = bench.accept();
+    bench.write(upstream, &answer);
+    let mut unread = answer_bytes;
+    while unread > NARROW_BYTES {
+        bench.worker.turn();
+        if let Heard::Bytes(bytes) =
+            bench.sim.with_peer(client, |peer| peer.read(unread - NARROW_BYTES))
+        {
+            unread -= bytes.len();
+        }
+    }
+    bench.pass(1);
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    bench.write(client, post.as_bytes());
+    let upstream = bench.accept();
+    bench.read_until(upstream, "\r\n\r\n");
+    (client, upstream)
+}
+
+#[test]
+fn an_answer_that_waits_behind_a_blocked_100_does_not_wait_for_ever() {
+    let mut bench = Bench::narrow("send_timeout 2s; proxy_read_timeout 1d;");
+    let (client, _) = client_without_room(&mut bench);
+    bench.write(client, b"no size\r\n");
+    bench.pass(5_000);
+    assert_eq!(bench.worker.sessions_live(), 0);
+    let log = bench.finish();
+    assert!(log[2].starts_with("400 timeout:send_timeout "), "{log:?}");
+}
+
+#[test]
+fn an_interim_answer_waits_behind_a_blocked_100_and_gives_way_to_ours() {
+    let mut bench = Bench::narrow("send_timeout 1d; proxy_read_timeout 1d;");
+    let (client, upstream) = client_without_room(&mut bench);
+    bench.write(upstream, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
+    bench.pass(1);
+    bench.write(client, b"no size\r\n");
+    bench.pass(1);
+    let text = bench.read_until(client, "");
+    let answers: Vec<_> =
+        text.match_indices("HTTP/1.1 ").map(|(at, _)| &text[at + 9..][..3]).collect();
+    assert_eq!(answers, ["100", "400"], "{text}");
+    bench.finish();
 }
