@@ -140,7 +140,10 @@ impl Http {
             let head = match scanner.push(rest) {
                 Ok(Scan::Partial) => {
                     rest.clear();
-                    deadlines.set(Timer::ProxyRead, io.after_ms(read_ms));
+                    // An upstream that is still being sent the request owes no answer yet.
+                    if exchange.upload.is_over() {
+                        deadlines.set(Timer::ProxyRead, io.after_ms(read_ms));
+                    }
                     io.recv(upstream);
                     return Next::Stay;
                 }

@@ -244,8 +244,13 @@ impl Http {
             Stage::Proxying if lane == Lane::Send => {
                 exchange.upload.broke();
                 deadlines.clear(Timer::ProxySend);
-                let ms = exchange.settings().proxy_read_timeout_ms;
-                deadlines.set(Timer::ProxyRead, io.after_ms(ms));
+                if !exchange.download.has_begun() {
+                    let ms = exchange.settings().proxy_read_timeout_ms;
+                    deadlines.set(Timer::ProxyRead, io.after_ms(ms));
+                }
+                if exchange.download.has_waiting_head() {
+                    return self.heads(deadlines, io);
+                }
                 Next::Stay
             }
             Stage::Proxying => self.fail(Reason::Failed(Party::Upstream, errno), deadlines, io),

@@ -63,6 +63,11 @@ impl Upload {
         self.flow == Flow::Writing
     }
 
+    /// Whether the upstream has it all, or takes no more of it.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.flow, Flow::Done | Flow::Broken)
+    }
+
     /// The upstream takes no more of it.
     pub(super) const fn broke(&mut self) {
         self.flow = Flow::Broken;

@@ -309,3 +309,64 @@ fn an_interim_answer_waits_behind_a_blocked_100_and_gives_way_to_ours() {
     assert_eq!(answers, ["100", "400"], "{text}");
     bench.finish();
 }
+
+#[test]
+fn a_100_does_not_start_the_read_timeout() {
+    let mut bench = Bench::new("proxy_read_timeout 3s;");
+    let client = bench
+        .client(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    let upstream = bench.accept();
+    bench.read_until(client, "HTTP/1.1 100 Continue\r\n\r\n");
+    // Upstreams say it too, and it means as little.
+    bench.write(upstream, b"HTTP/1.1 100 Continue\r\n\r\n");
+    for byte in ["b", "o", "d", "y"] {
+        bench.pass(2_000);
+        bench.write(client, byte.as_bytes());
+    }
+    bench.read_until(upstream, "body");
+    bench.write(upstream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    bench.read_until(client, "ok");
+    assert!(bench.finish()[0].starts_with("200 done "));
+}
+
+#[test]
+fn an_early_answer_to_an_upgrade_is_relayed_though_its_request_never_arrived() {
+    let mut bench = Bench::narrow("");
+    let long = format!("X-Long: {}\r\n\r\n", "x".repeat(100));
+    let client = bench.client(UPGRADE.trim_end().as_bytes());
+    bench.pass(1);
+    bench.write(client, format!("\r\n{long}").as_bytes());
+    let upstream = bench.accept();
+    bench.write(upstream, b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
+    bench.pass(1);
+    bench.sim.with_peer(upstream, |peer| peer.reset());
+    bench.pass(1);
+    let start = bench.sim.clock();
+    assert!(bench.read_until(client, "busy").starts_with("HTTP/1.1 503 Busy\r\n"));
+    assert_eq!(bench.sim.clock(), start);
+    assert!(bench.finish()[0].starts_with("503 done "));
+}
+
+#[test]
+fn a_slow_client_gets_the_answer_of_an_upstream_that_stopped_listening() {
+    let mut bench = Bench::narrow("proxy_read_timeout 3s;");
+    let client = bench.client(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n");
+    let upstream = bench.accept();
+    bench.pass(1);
+    bench.write(client, &[b'u'; 190]);
+    bench.pass(1);
+    bench.write(client, &[b'u'; 190]);
+    bench.pass(1);
+    let half = "d".repeat(150);
+    bench.write(
+        upstream,
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n{half}").as_bytes(),
+    );
+    bench.pass(1);
+    bench.write(upstream, half.as_bytes());
+    bench.sim.with_peer(upstream, |peer| peer.reset());
+    bench.pass(5_000);
+    let text = bench.read_until(client, "");
+    assert!(text.ends_with(&format!("\r\n\r\n{half}{half}")), "{text}");
+    assert!(bench.finish()[0].starts_with("200 done "));
+}
