@@ -164,7 +164,8 @@ impl Tunnel {
     ) -> Option<Reason> {
         // We hold the upstream back ourselves while the client is slow; `send_timeout` watches that.
         if timer == Timer::ProxyRead && self.down.flow() == Flow::Writing {
-            deadlines.set(timer, io.after_ms(self.policy.read_ms));
+            // Later than now, also for a timeout of zero, or it would fire again at once.
+            deadlines.set(timer, io.after_ms(self.policy.read_ms.max(1)));
             return None;
         }
         Some(Reason::TimedOut(timer))

@@ -370,3 +370,16 @@ fn a_slow_client_gets_the_answer_of_an_upstream_that_stopped_listening() {
     assert!(text.ends_with(&format!("\r\n\r\n{half}{half}")), "{text}");
     assert!(bench.finish()[0].starts_with("200 done "));
 }
+
+#[test]
+fn a_read_timeout_of_nothing_keeps_no_worker_busy() {
+    let mut bench = Bench::narrow("proxy_read_timeout 0; send_timeout 1s;");
+    let client = bench.client(UPGRADE.as_bytes());
+    let upstream = bench.accept();
+    bench.write(upstream, SWITCH.as_bytes());
+    bench.pass(1);
+    bench.write(upstream, &[b'x'; 150]);
+    bench.pass(3_000);
+    assert!(!bench.sim.with_peer(client, |peer| peer.is_dead()));
+    assert!(bench.finish()[0].starts_with("101 timeout:send_timeout "));
+}
