@@ -3,13 +3,13 @@
 use crate::config::model::Level;
 use crate::http::answer::{self, Answer};
 use crate::http::facts::{Context, Facts};
+use crate::http::head::RequestHead;
 use crate::reason::{Party, Reason, Timer};
 
 use super::Next;
 use super::deadlines::Deadlines;
 use super::exchange::{Exchange, Http, Stage};
 use super::io::Io;
-use super::request::may_keep_alive;
 use super::tunnel::PendingLine;
 
 impl Http {
@@ -83,7 +83,7 @@ impl Http {
         if !exchange.keep_alive || io.draining {
             // A client that did not announce the end may be sending already.
             let unread = !exchange.upload.is_complete() || !self.ahead.is_empty();
-            if unread || exchange.request.as_ref().is_none_or(may_keep_alive) {
+            if unread || exchange.request.as_ref().is_none_or(RequestHead::keeps_alive) {
                 return Next::Linger(self.client);
             }
             io.close(self.client);

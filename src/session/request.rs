@@ -3,7 +3,7 @@
 use crate::conn::Load;
 use crate::http::facts::Captures;
 use crate::http::framing;
-use crate::http::head::{RequestHead, Version};
+use crate::http::head::RequestHead;
 use crate::http::scanner::{HeadScanner, Scan};
 use crate::http::upgrade;
 use crate::observe::stats::Counter;
@@ -102,7 +102,7 @@ impl Http {
         if settings.tcp_nodelay && self.facts.requests == 1 {
             io.nodelay.push(self.client);
         }
-        let keep_alive = may_keep_alive(&head)
+        let keep_alive = head.keeps_alive()
             && settings.keepalive_timeout_ms > 0
             && u64::from(self.facts.requests) < settings.keepalive_requests;
         let (upload, protocol, fault) = match framed {
@@ -150,13 +150,5 @@ impl Http {
             Exchange::new(io, server, location, Captures::default(), Upload::unknown());
         exchange.refused = std::mem::replace(&mut self.scanner, NO_HEAD).bytes().to_vec();
         self.exchange = Some(exchange);
-    }
-}
-
-/// Whether a client allows another request behind this one (RFC 9112 section 9.3).
-pub(super) fn may_keep_alive(head: &RequestHead) -> bool {
-    match head.version() {
-        Version::Http11 => !head.fields().has_member("connection", "close"),
-        Version::Http10 => head.fields().has_member("connection", "keep-alive"),
     }
 }
