@@ -94,14 +94,14 @@ impl Berth {
         };
         let mut worker = Worker::new(engine, setup);
         self.ringer.send(Message::Started(self.worker));
-        match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| worker.run()));
+        if outcome.is_err() || worker.conns_live() > 0 {
+            // The kernel may still be at work on memory that this worker lent it.
+            worker.abandon();
+        }
+        match outcome {
             Ok(()) => End::Returned,
-            Err(payload) => {
-                // The kernel may still be at work on memory that this worker lent it: the sockets
-                // are closed, so that peers notice, and the memory is given up for good.
-                worker.abandon();
-                End::Panicked(panics::last_words(&*payload))
-            }
+            Err(payload) => End::Panicked(panics::last_words(&*payload)),
         }
     }
 }

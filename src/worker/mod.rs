@@ -107,6 +107,10 @@ pub struct Worker<E: Engine> {
 
 impl<E: Engine> Worker<E> {
     /// Puts a worker together; nothing is accepted before its first turn.
+    ///
+    /// # Panics
+    /// If the engine refuses a listening socket (no memory, no room for a watch): a worker that is
+    /// deaf at one of its addresses is worse than one that does not start.
     pub fn new(mut engine: E, setup: Setup) -> Self {
         let Setup { config, host, listeners, mailbox, logs, stats, seed, chunks } = setup;
         // Listeners have slots of their own: `worker_connections` is for clients and upstreams.
@@ -114,11 +118,13 @@ impl<E: Engine> Worker<E> {
         let listeners = listeners
             .into_iter()
             .enumerate()
-            .filter_map(|(number, (listen, handle))| {
-                let conn = conns.open(Owner::Listener(number))?;
-                // A listening socket has no peer that could have gone away.
-                engine.adopt(conn, handle).ok()?;
-                Some(Listener { listen, conn, paused_until: None })
+            .map(|(number, (listen, handle))| {
+                let conn = conns.open(Owner::Listener(number)).expect("a slot for each listener");
+                if let Err(errno) = engine.adopt(conn, handle) {
+                    let addr = &config.listens[listen].addr;
+                    panic!("the socket of {addr} cannot be used: {}", Errno(errno));
+                }
+                Listener { listen, conn, paused_until: None }
             })
             .collect();
         let now = engine.now();
@@ -157,8 +163,9 @@ impl<E: Engine> Worker<E> {
         while self.turn() {}
     }
 
-    /// Ends a worker that panicked: its sockets are closed, so that peers notice, and its pool is
-    /// never freed, because the kernel may still write to it.
+    /// Ends a worker that panicked, or that stopped with operations still in flight: its sockets are
+    /// closed, so that peers notice, and its pool is never freed, because the kernel may still write
+    /// to it.
     pub fn abandon(self) {
         let Self { engine, chunks, .. } = self;
         // The engine takes back what it can, first and within a bound of time.
