@@ -197,7 +197,8 @@ pub(super) const ROWS: &[Row] = &[
         (1, 1),
         "on | off",
         Flag,
-        "No effect: the program makes no redirects of its own.",
+        "No effect: the one redirect of the program's own, to a location's slash, is relative: it \
+         names neither host nor port.",
     ),
     idle("port_in_redirect", HSL, (1, 1), "on | off", Flag, "As `absolute_redirect`."),
     idle("server_name_in_redirect", HSL, (1, 1), "on | off", Flag, "As `absolute_redirect`."),
