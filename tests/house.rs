@@ -440,8 +440,9 @@ mod panics {
 
     fn start(folder: &TempDir, workers: usize, engine: EngineChoice) -> (Running, SocketAddr) {
         let (upstream, log) = (echo_server(), folder.path().join("error.log"));
+        // Room for every tunnel of a test on one worker: the kernel may spread them unevenly.
         let text = format!(
-            "error_log {log} notice; events {{ worker_connections 64; }}\n\
+            "error_log {log} notice; events {{ worker_connections 256; }}\n\
              http {{ access_log off; server {{ listen 127.0.0.1:0;\n\
              location / {{ proxy_pass http://{upstream}; }} }} }}",
             log = log.display()
