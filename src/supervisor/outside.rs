@@ -3,9 +3,12 @@
 //! The system's side of [`Outside`]. Blocking, so only for the main thread: at start, at `-t` and
 //! at a reload.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use crate::config::Outside;
+use crate::limits::CONFIG_BYTES_MAX;
 
 /// The system itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,7 +16,14 @@ pub struct System;
 
 impl Outside for System {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(path).map_err(|error| error.to_string())
+        let read = || {
+            let mut bytes = Vec::new();
+            // One byte more than is allowed, so that too much is seen as such: a device has no end.
+            let most = u64::try_from(CONFIG_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+            File::open(path)?.take(most).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        read().map_err(|error: io::Error| error.to_string())
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<String>, String> {
@@ -68,6 +78,11 @@ mod tests {
         assert_eq!(System.read(&found[0]).unwrap(), b"a.conf");
         assert!(System.read("/nonexistent/file").unwrap_err().starts_with("No such file"));
         assert!(System.glob("/a/***").is_err());
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_for_ever() {
+        assert_eq!(System.read("/dev/zero").unwrap().len(), CONFIG_BYTES_MAX + 1);
     }
 
     #[test]

@@ -414,3 +414,17 @@ fn upstream_groups() {
         ],
     );
 }
+
+#[test]
+fn all_unknown_variables_of_a_text_are_told_and_nginx_s_own_by_name() {
+    check(
+        In::Http,
+        "log_format a '$gzip_ratio $hots $ssl_protocol $host $bogus';",
+        &[
+            "2:14 error: nginx's variable \"$gzip_ratio\" is not supported by upsplice yet",
+            "2:14 error: unknown \"hots\" variable (did you mean \"host\"?)",
+            "2:14 error: nginx's variable \"$ssl_protocol\" is not supported by upsplice yet",
+            "2:14 error: unknown \"bogus\" variable",
+        ],
+    );
+}

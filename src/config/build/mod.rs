@@ -21,7 +21,7 @@ pub(super) mod tunnel;
 
 pub(super) use draft::{Draft, Scope};
 
-use crate::http::variables::{Template, TemplateErrorKind};
+use crate::http::variables::{Template, TemplateErrorKind, Variable};
 
 use super::diagnostic::{Problems, nearest};
 use super::directives::{Action, Context, Row, Shape, is_known, names_for, refusal, rows_of};
@@ -30,7 +30,7 @@ use super::model::{Config, LogFormat, Map, Upstream};
 use super::parser::Directive;
 use super::source::Span;
 use super::{Outside, value};
-use names::Names;
+use names::{Names, is_nginxs};
 
 /// What building works with, and what belongs to no single block.
 pub(super) struct Builder<'a> {
@@ -305,16 +305,24 @@ impl Builder<'_> {
     /// As [`template`](Self::template), where the named groups of a map's pattern are known too.
     fn template_with(&mut self, text: &str, span: Span, groups: &[String]) -> Template {
         let names = &self.names;
-        let compiled = Template::compile(text, &mut |name| names.lookup(name, groups));
+        let mut unknown = Vec::new();
+        // Any variable in the place of an unknown one, so that all unknown ones are found.
+        let compiled = Template::compile(text, &mut |name| {
+            names.lookup(name, groups).or_else(|| {
+                unknown.push(name.to_owned());
+                Some(Variable::Group(0))
+            })
+        });
+        for name in &unknown {
+            self.unknown_variable(name, span);
+        }
         let error = match compiled {
-            Ok(template) => return template,
+            Ok(template) if unknown.is_empty() => return template,
+            Ok(_) => return Template::default(),
             Err(error) => error,
         };
         match error.kind {
-            TemplateErrorKind::Unknown => {
-                let message = format!("unknown \"{}\" variable", error.name);
-                self.problems.error(span, message).suggest(&error.name, self.names.known());
-            }
+            TemplateErrorKind::Unknown => self.unknown_variable(&error.name, span),
             TemplateErrorKind::NoName => {
                 self.problems.error(span, "invalid variable name: a \"$\" without a name");
             }
@@ -324,6 +332,16 @@ impl Builder<'_> {
             }
         }
         Template::default()
+    }
+
+    fn unknown_variable(&mut self, name: &str, span: Span) {
+        if is_nginxs(name) {
+            let message = format!("nginx's variable \"${name}\" is not supported by upsplice yet");
+            self.problems.error(span, message);
+            return;
+        }
+        let message = format!("unknown \"{name}\" variable");
+        self.problems.error(span, message).suggest(name, self.names.known());
     }
 
     /// Gives a warning the first time it is called for this name.

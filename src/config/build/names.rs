@@ -88,6 +88,57 @@ impl Names {
     }
 }
 
+/// Whether nginx has a variable of this name, which this program has not: its user did not mistype
+/// it.
+pub(super) fn is_nginxs(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "ancient_browser",
+        "binary_remote_addr",
+        "bytes_received",
+        "date_gmt",
+        "date_local",
+        "document_root",
+        "gzip_ratio",
+        "http2",
+        "http3",
+        "invalid_referer",
+        "limit_conn_status",
+        "limit_rate",
+        "limit_req_status",
+        "memcached_key",
+        "modern_browser",
+        "msie",
+        "realpath_root",
+        "request_body",
+        "request_body_file",
+        "request_completion",
+        "request_filename",
+        "secure_link",
+        "secure_link_expires",
+        "session_time",
+        "slice_range",
+        "upstream_cache_status",
+        "upstream_last_server_name",
+        "upstream_queue_time",
+    ];
+    const FAMILIES: &[&str] = &[
+        "connections_",
+        "fastcgi_",
+        "geoip_",
+        "jwt_",
+        "proxy_protocol_",
+        "realip_",
+        "sent_trailer_",
+        "ssl_",
+        "tcpinfo_",
+        "uid_",
+        "upstream_cookie_",
+        "upstream_trailer_",
+    ];
+    let name = name.to_ascii_lowercase();
+    NAMES.contains(&name.as_str()) || FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
 /// The names of a regular expression's groups.
 pub(super) fn group_names(regex: &Regex) -> impl Iterator<Item = String> + '_ {
     regex.capture_names().flatten().map(str::to_owned)
