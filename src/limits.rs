@@ -145,6 +145,12 @@ pub const CONFIG_PROBLEMS_MAX: usize = 200;
 /// Characters of a source line that a diagnostic shows.
 pub const DIAGNOSTIC_LINE_CHARS_MAX: usize = 200;
 
+/// Bytes of a refused request's first line that the error log shows; the access log has it whole.
+pub const REFUSED_LINE_SHOWN_BYTES: usize = 256;
+
+/// Seconds between two complaints that log lines are being lost.
+pub const LOG_LOSS_NOTICE_S: u64 = 60;
+
 /// Turns a stopping worker takes at most until all its cancelled operations have reported. Each
 /// lasts at most [`ACCEPT_PAUSE_MS`]; a kernel that needs more is left behind.
 pub const STOP_TURNS_MAX: u32 = 1000;

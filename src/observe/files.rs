@@ -13,6 +13,7 @@ use std::sync::{PoisonError, RwLock};
 use nix::unistd::{AccessFlags, access};
 
 use crate::config::model::{ErrorLog, Level};
+use crate::limits::LOG_LOSS_NOTICE_S;
 
 /// The open log files of a configuration.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct LogFiles {
     error: Vec<(Level, LogFile)>,
     zone: jiff::tz::TimeZone,
     lost: AtomicU64,
+    /// When a loss was last told, in seconds since 1970.
+    told_s: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -64,7 +67,8 @@ impl LogFiles {
         if !failures.is_empty() {
             return Err(failures);
         }
-        Ok(Self { access, error, zone: jiff::tz::TimeZone::system(), lost: AtomicU64::new(0) })
+        let zone = jiff::tz::TimeZone::system();
+        Ok(Self { access, error, zone, lost: AtomicU64::new(0), told_s: AtomicU64::new(0) })
     }
 
     /// Opens all files again by their names, for after a rotation (SIGUSR1). A file that cannot be
@@ -113,12 +117,36 @@ impl LogFiles {
         self.write(&self.error[index].1, bytes);
     }
 
-    /// One `write(2)` of whole lines in append mode; a failure is counted and otherwise ignored,
-    /// because there is nobody left to tell.
+    /// One `write(2)` of whole lines in append mode; a failure is counted, and told to the error
+    /// logs that can still be written.
     fn write(&self, log: &LogFile, bytes: &[u8]) {
-        let file = log.file.read().unwrap_or_else(PoisonError::into_inner);
-        if (&*file).write_all(bytes).is_err() {
+        if let Err(error) = log.write(bytes) {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            self.tell_loss(log, &error);
+        }
+    }
+
+    /// At most once in [`LOG_LOSS_NOTICE_S`]: a full disk fails with every line.
+    fn tell_loss(&self, failed: &LogFile, error: &io::Error) {
+        let now = jiff::Timestamp::now();
+        let now_s = u64::try_from(now.as_second()).unwrap_or(0);
+        let told_s = self.told_s.load(Ordering::Relaxed);
+        let due = told_s.saturating_add(LOG_LOSS_NOTICE_S) <= now_s;
+        let exchange =
+            || self.told_s.compare_exchange(told_s, now_s, Ordering::Relaxed, Ordering::Relaxed);
+        if !due || exchange().is_err() {
+            return;
+        }
+        let line = format!(
+            "{} [alert] {}#{}: write() to \"{}\" failed: {error}; its lines are lost\n",
+            now.to_zoned(self.zone.clone()).strftime("%Y/%m/%d %H:%M:%S"),
+            std::process::id(),
+            nix::unistd::gettid(),
+            failed.path.as_deref().unwrap_or("stderr"),
+        );
+        for (_, log) in self.error.iter().filter(|(_, log)| !core::ptr::eq(log, failed)) {
+            // Whoever cannot be told of the loss has lost lines already.
+            let _ = log.write(line.as_bytes());
         }
     }
 
@@ -138,6 +166,11 @@ impl LogFile {
         let file = open(path).map_err(|error| Self::failure(path, error))?;
         *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
         Ok(())
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+        (&*file).write_all(bytes)
     }
 
     fn is_own_file(&self) -> bool {

@@ -286,14 +286,25 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_costs_only_the_lines() {
+    fn a_full_disk_costs_only_the_lines_and_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
         let full = "/dev/full".to_owned();
-        let files = Arc::new(LogFiles::open(std::slice::from_ref(&full), &[]).unwrap());
+        let path = dir.path().join("error").to_str().unwrap().to_owned();
+        let error =
+            [Some(full.clone()), Some(path)].map(|path| ErrorLog { path, level: Level::Warn });
+        let files = Arc::new(LogFiles::open(std::slice::from_ref(&full), &error).unwrap());
         let mut logs = Logs::new(Arc::clone(&files));
-        logs.access(0, b"line");
-        logs.flush();
-        assert_eq!(files.lost(), 1);
-        assert!(!logs.enabled(Level::Emerg));
+        for _ in 0..2 {
+            logs.access(0, b"line");
+            logs.flush();
+        }
+        assert_eq!(files.lost(), 2);
+        let told = read(dir.path(), "error");
+        assert!(told.contains("[alert]") && told.contains("\"/dev/full\" failed: No space"));
+        assert_eq!(told.lines().count(), 1, "{told}");
+
+        let files = Arc::new(LogFiles::open(&[], &[]).unwrap());
+        assert!(!Logs::new(files).enabled(Level::Emerg));
     }
 
     #[test]
