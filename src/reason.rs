@@ -3,6 +3,8 @@
 //! One enum for the whole program, so that `$upsplice_reason`, the counters and the error log can
 //! never disagree.
 
+use nix::errno::Errno as System;
+
 /// Whose doing an end was.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Party {
@@ -217,6 +219,68 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// What an operator who reads the error log may do about it, where the word does not say it.
+    #[must_use]
+    pub const fn hint(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Full => "raise worker_connections",
+            Self::Closed(Party::Upstream) => "before its answer was complete",
+            Self::Fault(Party::Upstream, Fault::HeadTooLong) => "raise proxy_buffer_size",
+            Self::Fault(Party::Upstream, Fault::BadSwitch) => {
+                "a 101 without a request for that protocol"
+            }
+            Self::Fault(Party::Client, Fault::HeadTooLong | Fault::TargetTooLong) => {
+                "large_client_header_buffers is the bound"
+            }
+            Self::Fault(Party::Client, Fault::BodyTooLarge) => "client_max_body_size is the bound",
+            Self::ConnectFailed(errno) => return unreachable(errno),
+            _ => return None,
+        })
+    }
+
+    /// The reason with its hint, for the error log.
+    #[must_use]
+    pub const fn explained(self) -> Explained {
+        Explained(self)
+    }
+}
+
+/// See [`Reason::explained`].
+#[derive(Clone, Copy, Debug)]
+pub struct Explained(Reason);
+
+impl core::fmt::Display for Explained {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.0.hint().map_or(Ok(()), |hint| write!(f, " ({hint})"))
+    }
+}
+
+/// What to do about an upstream that could not be reached.
+const fn unreachable(errno: i32) -> Option<&'static str> {
+    Some(match System::from_raw(errno) {
+        System::ECONNREFUSED => "nothing listens there",
+        System::ENOENT => "there is no such socket",
+        System::EACCES => "the user of the workers may not use that socket",
+        System::EADDRNOTAVAIL => {
+            "no local port is left: net.ipv4.ip_local_port_range, or another upstream address"
+        }
+        _ => return shortage(errno),
+    })
+}
+
+/// What to do about an errno that says that this machine or process has run out of something.
+#[must_use]
+pub const fn shortage(errno: i32) -> Option<&'static str> {
+    Some(match System::from_raw(errno) {
+        System::EMFILE => "raise worker_rlimit_nofile",
+        System::ENFILE => "raise the system's fs.file-max",
+        System::ENOBUFS | System::ENOMEM => "the system is short of memory for sockets",
+        _ => return None,
+    })
+}
+
 impl core::fmt::Display for Reason {
     /// The value of `$upsplice_reason`: one word, a colon and a detail where there is one.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -247,10 +311,30 @@ pub struct Errno(pub i32);
 
 impl core::fmt::Display for Errno {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let known = nix::errno::Errno::from_raw(self.0);
-        if known == nix::errno::Errno::UnknownErrno {
+        let known = System::from_raw(self.0);
+        if known == System::UnknownErrno {
             return write!(f, "errno {}", self.0);
         }
         write!(f, "{known:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_follows_the_word_where_there_is_one() {
+        let told = |reason: Reason| reason.explained().to_string();
+        assert_eq!(told(Reason::Full), "worker_full (raise worker_connections)");
+        assert_eq!(
+            told(Reason::ConnectFailed(System::EMFILE as i32)),
+            "connect_failed:EMFILE (raise worker_rlimit_nofile)"
+        );
+        assert_eq!(
+            told(Reason::Fault(Party::Upstream, Fault::HeadTooLong)),
+            "upstream_fault:head_too_long (raise proxy_buffer_size)"
+        );
+        assert_eq!(told(Reason::TimedOut(Timer::ProxyRead)), "timeout:proxy_read_timeout");
     }
 }

@@ -293,7 +293,7 @@ fn spans<'a>(
 }
 
 /// The first line without its end.
-pub(super) fn first_line(bytes: &[u8]) -> &[u8] {
+pub fn first_line(bytes: &[u8]) -> &[u8] {
     let line = bytes.split(|&b| b == b'\n').next().unwrap_or_default();
     line.strip_suffix(b"\r").unwrap_or(line)
 }

@@ -7,7 +7,7 @@ use crate::config::model::Level;
 use crate::conn::{ConnectTo, Op};
 use crate::http::answer::CONTINUE;
 use crate::http::rewrite;
-use crate::reason::{Errno, Party, Reason, Timer};
+use crate::reason::{Party, Reason, Timer};
 
 use super::Next;
 use super::deadlines::Deadlines;
@@ -38,7 +38,7 @@ impl Http {
             return self.fail(Reason::Full, deadlines, io);
         };
         let peer = &group.peers[index];
-        exchange.stage = Stage::Connecting(index);
+        exchange.stage = Stage::Connecting;
         self.upstream = Some(conn);
         self.facts.try_started(peer.addr.clone(), io.mono());
         let to = ConnectTo {
@@ -60,43 +60,21 @@ impl Http {
         io: &mut Io<'_>,
     ) -> Next {
         let Some(exchange) = &self.exchange else { return Next::Stay };
-        let Stage::Connecting(index) = exchange.stage else { return Next::Stay };
+        let Stage::Connecting = exchange.stage else { return Next::Stay };
         deadlines.clear(Timer::ProxyConnect);
-        self.log_connect_failure(index, reason, io);
+        self.log_connect_failure(reason, io);
         self.facts.try_ended(reason.status(), io.mono());
         self.drop_upstream(io);
         self.connect_next(reason, deadlines, io)
     }
 
-    fn log_connect_failure(&self, index: usize, reason: Reason, io: &mut Io<'_>) {
-        if !io.logs.enabled(Level::Error) {
+    fn log_connect_failure(&self, reason: Reason, io: &mut Io<'_>) {
+        let Some(exchange) = self.exchange.as_ref().filter(|_| io.logs.enabled(Level::Error))
+        else {
             return;
-        }
-        let Some(exchange) = &self.exchange else { return };
-        let Some(proxy) = &exchange.config.locations[exchange.location].proxy else { return };
-        let group = &exchange.config.upstreams[proxy.upstream];
-        let peer = &group.peers[index];
-        let client = &self.facts.ends.peer;
-        let (now, group) = (io.now, &group.name);
-        match reason {
-            Reason::ConnectFailed(errno) => io.logs.error(
-                now,
-                Level::Error,
-                format_args!(
-                    "connect() to upstream {} failed: {} ({group}, for client {client})",
-                    peer.addr,
-                    Errno(errno)
-                ),
-            ),
-            other => io.logs.error(
-                now,
-                Level::Error,
-                format_args!(
-                    "connecting to upstream {} failed: {other} ({group}, for client {client})",
-                    peer.addr
-                ),
-            ),
-        }
+        };
+        let who = Self::describe(&self.facts, exchange);
+        io.logs.error(io.now, Level::Error, format_args!("{}, {who}", reason.explained()));
     }
 
     /// The connection stands: the request leaves, and the answer is waited for.

@@ -74,8 +74,8 @@ pub(super) struct Exchange {
 /// How far an exchange is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Stage {
-    /// A connection to an upstream is being made; the index of the peer.
-    Connecting(usize),
+    /// A connection to an upstream is being made.
+    Connecting,
     /// The upstream has, or is getting, the request.
     Proxying,
     /// An answer of our own is on its way.
@@ -236,9 +236,7 @@ impl Http {
     ) -> Next {
         let Some(exchange) = &mut self.exchange else { return Next::Stay };
         match exchange.stage {
-            Stage::Connecting(_) => {
-                self.connect_failed(Reason::ConnectFailed(errno), deadlines, io)
-            }
+            Stage::Connecting => self.connect_failed(Reason::ConnectFailed(errno), deadlines, io),
             // It stopped listening. What it may have answered before is still to be read, and its
             // failure will show there if there is nothing.
             Stage::Proxying if lane == Lane::Send => {

@@ -3,7 +3,8 @@
 use crate::config::model::Level;
 use crate::http::answer::{self, Answer};
 use crate::http::facts::{Context, Facts};
-use crate::http::head::RequestHead;
+use crate::http::head::{RequestHead, first_line};
+use crate::limits::REFUSED_LINE_SHOWN_BYTES;
 use crate::reason::{Party, Reason, Timer};
 
 use super::Next;
@@ -137,7 +138,7 @@ impl Http {
             && io.logs.enabled(level)
         {
             let who = Self::describe(&self.facts, exchange);
-            io.logs.error(io.now, level, format_args!("{}, {who}", exchange.reason));
+            io.logs.error(io.now, level, format_args!("{}, {who}", exchange.reason.explained()));
         }
         let mut text = Vec::new();
         for log in &exchange.settings().access_logs {
@@ -151,7 +152,13 @@ impl Http {
 
     /// Who and what, for a line of the error log.
     pub(super) fn describe(facts: &Facts, exchange: &Exchange) -> String {
-        let request = exchange.request.as_ref().map_or(&b""[..], |head| head.request_line());
+        let request = exchange.request.as_ref().map_or_else(
+            || {
+                let line = first_line(&exchange.refused);
+                &line[..line.len().min(REFUSED_LINE_SHOWN_BYTES)]
+            },
+            |head| head.request_line(),
+        );
         let group = exchange.config.locations[exchange.location].proxy.as_ref();
         let mut text = format!(
             "client: {}, server: {}, request: \"{}\"",
@@ -186,11 +193,10 @@ impl Http {
 pub(super) const fn level(reason: Reason) -> Option<Level> {
     match reason {
         Reason::Done | Reason::Closed(Party::Client) | Reason::NotFound => None,
-        Reason::ConnectFailed(_) => None,
+        // Told when it happened, whether another server was tried after it or not.
+        Reason::ConnectFailed(_) | Reason::TimedOut(Timer::ProxyConnect) => None,
         Reason::NoUpstream | Reason::Full => Some(Level::Error),
-        Reason::TimedOut(Timer::ProxyConnect | Timer::ProxyRead | Timer::ProxySend) => {
-            Some(Level::Error)
-        }
+        Reason::TimedOut(Timer::ProxyRead | Timer::ProxySend) => Some(Level::Error),
         Reason::Closed(_) | Reason::Failed(..) | Reason::Truncated(_) | Reason::Fault(..) => {
             match reason.party() {
                 Party::Upstream => Some(Level::Error),

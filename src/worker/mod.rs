@@ -25,7 +25,7 @@ use crate::limits::{ACCEPT_PAUSE_MS, STOP_TURNS_MAX};
 use crate::observe::log::Logs;
 use crate::observe::stats::{Counter, Shared, Stats};
 use crate::prng::Prng;
-use crate::reason::{Errno, Reason};
+use crate::reason::{Errno, Reason, shortage};
 use crate::route::Router;
 use crate::session::{Io, Session};
 use crate::upstream::balance::Balancer;
@@ -335,10 +335,11 @@ impl<E: Engine> Worker<E> {
                     self.listeners[number].paused_until = Some(now.mono.plus_ms(ACCEPT_PAUSE_MS));
                 }
                 let listen = &self.config.listens[self.listeners[number].listen];
+                let hint = shortage(errno).map(|hint| format!(" ({hint})")).unwrap_or_default();
                 self.logs.error(
                     now,
                     Level::Crit,
-                    format_args!("accept on {} failed: {}", listen.addr, Errno(errno)),
+                    format_args!("accept on {} failed: {}{hint}", listen.addr, Errno(errno)),
                 );
             }
             other => self.drop_event(other),
