@@ -52,7 +52,12 @@ impl Deadlines {
     }
 
     /// Brings the wheel up to date; called after each event, nearly always for nothing.
+    ///
+    /// # Panics
+    /// In debug builds, if no deadline is set: whatever a session waits for, it must not be for
+    /// ever, or a peer that does nothing keeps its slot.
     pub(super) fn settle(&mut self, key: u32, wheel: &mut Wheel) {
+        debug_assert!(self.at_ms.iter().any(|&ms| ms != NEVER), "session {key} waits for ever");
         if self.moved {
             self.moved = false;
             wheel.schedule(key, Instant::from_ms(self.entry_ms));
