@@ -309,11 +309,13 @@ impl Client {
 fn head(deal: usize, kind: &Kind) -> String {
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: c2ltdWxhdGVkIGNsaWVudA==\r\n";
+    // The body follows without waiting for the 100, as a client may.
+    let expect = if deal.is_multiple_of(2) { "Expect: 100-continue\r\n" } else { "" };
     let (method, fields) = match *kind {
         Kind::Tunnel { .. } => ("GET", upgrade.to_owned()),
         Kind::Exchange { method, upgrade: true, .. } => (method, upgrade.to_owned()),
-        Kind::Exchange { method, request, .. } => (method, request.line()),
-        Kind::SilentBody => ("POST", Framing::Length(1_000).line()),
+        Kind::Exchange { method, request, .. } => (method, request.line() + expect),
+        Kind::SilentBody => ("POST", Framing::Length(1_000).line() + expect),
         _ => ("GET", String::new()),
     };
     format!("{method} /deal/{deal} HTTP/1.1\r\nHost: simulated\r\n{fields}\r\n")
