@@ -192,10 +192,8 @@ impl Http {
             Ok(body) => body,
             Err(fault) => return self.fail(Reason::Fault(Party::Upstream, fault), deadlines, io),
         };
-        // Bytes behind an upgrade that was declined were meant for a tunnel, not as a next request.
-        let optimistic = exchange.protocol.is_some() && !self.ahead.is_empty();
         let wanted = exchange.keep_alive && exchange.upload.is_complete() && !io.draining;
-        let wanted = wanted && !optimistic;
+        let wanted = wanted && !exchange.is_declined_upgrade(&self.ahead);
         let delivery = Delivery::new(body, request.version(), wanted);
         self.facts.try_answered(head.status(), io.mono());
         self.facts.tally.status = head.status();

@@ -111,6 +111,12 @@ impl Exchange {
         })
     }
 
+    /// Whether bytes came behind a request for an upgrade that is being answered otherwise: they were
+    /// meant for a tunnel and must not be taken for a next request.
+    pub(super) const fn is_declined_upgrade(&self, ahead: &[u8]) -> bool {
+        self.protocol.is_some() && !ahead.is_empty()
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.config.locations[self.location].settings
     }

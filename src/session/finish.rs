@@ -63,8 +63,7 @@ impl Http {
         exchange.stage = Stage::Answering;
         exchange.reason = reason;
         exchange.keep_alive &= exchange.upload.is_complete() && !io.draining;
-        exchange.keep_alive &= exchange.protocol.is_none() || self.ahead.is_empty();
-        exchange.protocol = None;
+        exchange.keep_alive &= !exchange.is_declined_upgrade(&self.ahead);
         self.facts.tally.status = status;
         let cx = Self::context(&self.facts, exchange, io);
         let Answer { bytes, head_bytes } = compose(&cx, exchange.keep_alive);
@@ -81,7 +80,9 @@ impl Http {
         let Some(exchange) = self.exchange.take() else { return Next::Stay };
         self.log(&exchange, io);
         deadlines.clear_all();
-        if !exchange.keep_alive || io.draining {
+        // The answer to an upgrade was on its way when these bytes came: see there.
+        let declined = exchange.is_declined_upgrade(&self.ahead);
+        if !exchange.keep_alive || declined || io.draining {
             // A client that did not announce the end may be sending already.
             let unread = !exchange.upload.is_complete() || !self.ahead.is_empty();
             if unread || exchange.request.as_ref().is_none_or(RequestHead::keeps_alive) {

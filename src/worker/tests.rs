@@ -383,3 +383,24 @@ fn a_read_timeout_of_nothing_keeps_no_worker_busy() {
     assert!(!bench.sim.with_peer(client, |peer| peer.is_dead()));
     assert!(bench.finish()[0].starts_with("101 timeout:send_timeout "));
 }
+
+#[test]
+fn bytes_meant_for_a_declined_tunnel_are_no_request_however_late_they_come() {
+    for own in [false, true] {
+        let mut bench = Bench::narrow("");
+        let client = bench.client(UPGRADE.as_bytes());
+        let upstream = bench.accept();
+        bench.read_until(upstream, "\r\n\r\n");
+        // Longer than the client's buffer, so that it does not have it all yet.
+        let length = if own { "no length" } else { "100" };
+        let answer = format!("HTTP/1.1 403 No\r\nContent-Length: {length}\r\n\r\n{:0100}", 0);
+        bench.write(upstream, answer.as_bytes());
+        bench.pass(1);
+        bench.write(client, b"GET /inside HTTP/1.1\r\nHost: a\r\n\r\n");
+        bench.pass(1);
+        bench.read_until(client, "");
+        assert!(bench.sim.upstream_accept(&bench.upstream).is_none());
+        let log = bench.finish();
+        assert!(log.len() == 1 && log[0].ends_with("GET /chat HTTP/1.1"), "{log:?}");
+    }
+}
