@@ -168,17 +168,6 @@ impl ConnTable {
         }
     }
 
-    /// The open connections, for a stop.
-    pub fn open_ids(&self) -> impl Iterator<Item = (ConnId, Owner)> + '_ {
-        self.slots.iter().enumerate().filter_map(|(index, conn)| match conn.state {
-            State::Open(owner) => {
-                let index = u32::try_from(index).expect("indexes come from 32 bits");
-                Some((ConnId::new(index, conn.generation), owner))
-            }
-            State::Closing { .. } | State::Free => None,
-        })
-    }
-
     fn get(&self, id: ConnId) -> Option<&Conn> {
         self.slots.get(id.index()).filter(|conn| conn.generation == id.generation())
     }

@@ -199,12 +199,6 @@ pub fn local(fd: BorrowedFd<'_>) -> Option<Addr> {
     SockRef::from(&fd).local_addr().ok().map(|from| addr(&from))
 }
 
-/// Whether the socket listens.
-#[must_use]
-pub fn is_listener(fd: BorrowedFd<'_>) -> bool {
-    SockRef::from(&fd).is_listener().unwrap_or(false)
-}
-
 /// Sets `TCP_NODELAY`. A unix socket has no such option and a dead one does not need it, so
 /// failing is fine.
 pub fn set_nodelay(fd: BorrowedFd<'_>) {
