@@ -24,7 +24,8 @@ pub const GROWTH_PER_TURN: usize = CHUNKS_BASE / 8;
 /// what the kernel accepted in the same turn still comes on top, at most a listener's backlog.
 pub const ACCEPT_AHEAD_MAX: usize = 64;
 
-/// Entries of the submission queue: one turn's operations normally fit; a fuller turn submits twice.
+/// Entries of the submission queue: one turn's operations normally fit; a fuller turn submits
+/// twice.
 pub const SUBMISSION_ENTRIES: u32 = 1024;
 
 /// Smallest completion queue. A full queue silently ends multishot operations, so the queue is
@@ -120,6 +121,10 @@ pub const DEMO_HEAD_BYTES_MAX: usize = 32 * 1024;
 /// How long the embedded example's echo server waits for a request head.
 pub const DEMO_HEAD_TIMEOUT_MS: u64 = 10_000;
 
+/// The least time between two lines that say a worker is full: a client that takes and frees the
+/// last slot over and over must not fill the disk.
+pub const FULL_LINE_MS: u64 = 1_000;
+
 /// How deep maps, includes and error pages may nest before the configuration is refused.
 pub const INCLUDE_DEPTH_MAX: usize = 16;
 
@@ -155,8 +160,8 @@ pub const LOG_LOSS_NOTICE_S: u64 = 60;
 /// lasts at most [`ACCEPT_PAUSE_MS`]; a kernel that needs more is left behind.
 pub const STOP_TURNS_MAX: u32 = 1000;
 
-/// Draws of `ip_hash` that may hit a peer which is down or tried, before round robin decides; nginx's
-/// number, so that clients meet the same peers.
+/// Draws of `ip_hash` that may hit a peer which is down or tried, before round robin decides;
+/// nginx's number, so that clients meet the same peers.
 pub const IP_HASH_TRIES_MAX: usize = 20;
 
 /// Workers one may ask for: more threads than any machine has CPUs for.

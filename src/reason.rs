@@ -1,4 +1,5 @@
-//! Why a session's work ended: whose doing it was, the status that says so, and the word in the log.
+//! Why a session's work ended: whose doing it was, the status that says so, and the word in the
+//! log.
 //!
 //! One enum for the whole program, so that `$upsplice_reason`, the counters and the error log can
 //! never disagree.

@@ -1,7 +1,7 @@
 //! What a configuration means, after every directive is checked and inherited.
 //!
-//! Immutable once built. Each worker has a copy of its own (`Rc<Config>`), so it must be `Clone` and
-//! `Send`; lists refer to each other by index. Deliberately absent: text, spans, defaults.
+//! Immutable once built. Each worker has a copy of its own (`Rc<Config>`), so it must be `Clone`
+//! and `Send`; lists refer to each other by index. Deliberately absent: text, spans, defaults.
 
 use regex::bytes::Regex;
 

@@ -47,6 +47,10 @@ impl Http {
             nodelay: location.settings.tcp_nodelay,
         };
         io.push(conn, Op::Connect(Box::new(to)));
+        // A client that goes away meanwhile is noticed; what it sends is kept for after the answer.
+        if exchange.upload.is_complete() && self.ahead.is_empty() {
+            io.recv(self.client);
+        }
         let timeout_ms = location.settings.proxy_connect_timeout_ms;
         deadlines.set(Timer::ProxyConnect, io.after_ms(timeout_ms));
         Next::Stay

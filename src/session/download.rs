@@ -1,4 +1,5 @@
-//! The upstream's answer on its way to the client: heads are rewritten, bodies framed and passed on.
+//! The upstream's answer on its way to the client: heads are rewritten, bodies framed and passed
+//! on.
 //!
 //! One load at a time, as in a tunnel: nothing is read from the upstream while the client has not
 //! taken what came before. A 101 that answers an asked-for upgrade opens a tunnel; any other 101 is

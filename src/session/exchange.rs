@@ -2,9 +2,9 @@
 //! of our own.
 //!
 //! Here is the table of events; what they mean is in [`request`](super::request) (heads and
-//! routing), [`connect`](super::connect) (choosing and reaching a server), [`upload`](super::upload)
-//! (the request body), [`download`](super::download) (the response) and [`finish`](super::finish)
-//! (answers, the log line, what becomes of the connection).
+//! routing), [`connect`](super::connect) (choosing and reaching a server),
+//! [`upload`](super::upload) (the request body), [`download`](super::download) (the response) and
+//! [`finish`](super::finish) (answers, the log line, what becomes of the connection).
 
 use std::rc::Rc;
 
@@ -111,8 +111,8 @@ impl Exchange {
         })
     }
 
-    /// Whether bytes came behind a request for an upgrade that is being answered otherwise: they were
-    /// meant for a tunnel and must not be taken for a next request.
+    /// Whether bytes came behind a request for an upgrade that is being answered otherwise: they
+    /// were meant for a tunnel and must not be taken for a next request.
     pub(super) const fn is_declined_upgrade(&self, ahead: &[u8]) -> bool {
         self.protocol.is_some() && !ahead.is_empty()
     }
@@ -231,8 +231,8 @@ impl Http {
         if gone { self.over(Reason::Closed(Party::Client), io) } else { Next::Stay }
     }
 
-    /// An upstream's socket failed: before the connection stood, while it took the request, or while
-    /// it answered.
+    /// An upstream's socket failed: before the connection stood, while it took the request, or
+    /// while it answered.
     fn upstream_failed(
         &mut self,
         lane: Lane,

@@ -189,8 +189,8 @@ impl Http {
     }
 }
 
-/// How loudly the error log speaks of an end: upstream trouble is the operator's business, a client's
-/// own doing is only of interest when somebody looks for it.
+/// How loudly the error log speaks of an end: upstream trouble is the operator's business, a
+/// client's own doing is only of interest when somebody looks for it.
 pub(super) const fn level(reason: Reason) -> Option<Level> {
     match reason {
         Reason::Done | Reason::Closed(Party::Client) | Reason::NotFound => None,

@@ -129,8 +129,8 @@ impl Http {
         self.connect_next(Reason::NoUpstream, deadlines, io)
     }
 
-    /// The head is refused: an answer, and the end of the connection, for nobody knows where the next
-    /// request would begin.
+    /// The head is refused: an answer, and the end of the connection, for nobody knows where the
+    /// next request would begin.
     pub(super) fn refuse(
         &mut self,
         reason: Reason,

@@ -1,10 +1,11 @@
 //! Two pumps after a 101, their timers, and the end of both.
 //!
 //! nginx's timers keep nginx's meaning: `proxy_read_timeout` is re-armed by traffic in either
-//! direction, `proxy_send_timeout` covers a blocked write to the upstream, `send_timeout` one to the
-//! client. `tunnel_idle_timeout` and `tunnel_max_lifetime` are our own. Unlike nginx, one party's
-//! end of stream leaves the other direction open, unless `tunnel_half_close off`. The request head
-//! is gone by now: a tunnel keeps its running counts and its half-rendered log lines, nothing else.
+//! direction, `proxy_send_timeout` covers a blocked write to the upstream, `send_timeout` one to
+//! the client. `tunnel_idle_timeout` and `tunnel_max_lifetime` are our own. Unlike nginx, one
+//! party's end of stream leaves the other direction open, unless `tunnel_half_close off`. The
+//! request head is gone by now: a tunnel keeps its running counts and its half-rendered log lines,
+//! nothing else.
 
 use crate::config::model::{Level, Settings};
 use crate::conn::{ConnId, Event, Lane, Load, Side};
@@ -162,7 +163,8 @@ impl Tunnel {
         deadlines: &mut Deadlines,
         io: &Io<'_>,
     ) -> Option<Reason> {
-        // We hold the upstream back ourselves while the client is slow; `send_timeout` watches that.
+        // We hold the upstream back ourselves while the client is slow; `send_timeout` watches
+        // that.
         if timer == Timer::ProxyRead && self.down.flow() == Flow::Writing {
             // Later than now, also for a timeout of zero, or it would fire again at once.
             deadlines.set(timer, io.after_ms(self.policy.read_ms.max(1)));

@@ -1,8 +1,9 @@
 //! The hallway: one single-threaded loop that carries completions to sessions and ops to an engine.
 //!
-//! A turn is: wait, tell the owners of what happened, let due timers speak, hand over what was asked
-//! for, write the logs. The worker owns the listeners, the sessions and everything they borrow; it
-//! is generic over the engine and nothing else is. Deliberately absent: HTTP, descriptors, signals.
+//! A turn is: wait, tell the owners of what happened, let due timers speak, hand over what was
+//! asked for, write the logs. The worker owns the listeners, the sessions and everything they
+//! borrow; it is generic over the engine and nothing else is. Deliberately absent: HTTP,
+//! descriptors, signals.
 
 pub mod chunks;
 pub mod mailbox;
@@ -14,14 +15,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::clock::Instant;
+use crate::clock::{Instant, Now};
 use crate::config::model::{Config, Level};
 use crate::conn::{
     Completion, ConnId, ConnTable, Ends, Event, Fate, Handle, Lane, Op, Ops, Owner, Side,
 };
 use crate::engine::Engine;
 use crate::http::facts::Host;
-use crate::limits::{ACCEPT_PAUSE_MS, STOP_TURNS_MAX};
+use crate::limits::{ACCEPT_PAUSE_MS, FULL_LINE_MS, STOP_TURNS_MAX};
 use crate::observe::log::Logs;
 use crate::observe::stats::{Counter, Shared, Stats};
 use crate::prng::Prng;
@@ -97,8 +98,10 @@ pub struct Worker<E: Engine> {
     vacant: Vec<u32>,
     serial: u64,
     stage: Stage,
-    /// True exactly while the "connections are not enough" line for this shortage is written.
+    /// True exactly while there is no slot for a client.
     full: bool,
+    /// When the next line may say so.
+    full_again: Instant,
     events: Vec<Completion>,
     ops: Ops,
     nodelay: Vec<ConnId>,
@@ -151,6 +154,7 @@ impl<E: Engine> Worker<E> {
             serial: 0,
             stage: Stage::Serving,
             full: false,
+            full_again: now.mono,
             events: Vec::new(),
             ops: Ops::new(),
             nodelay: Vec::new(),
@@ -163,9 +167,9 @@ impl<E: Engine> Worker<E> {
         while self.turn() {}
     }
 
-    /// Ends a worker that panicked, or that stopped with operations still in flight: its sockets are
-    /// closed, so that peers notice, and its pool is never freed, because the kernel may still write
-    /// to it.
+    /// Ends a worker that panicked, or that stopped with operations still in flight: its sockets
+    /// are closed, so that peers notice, and its pool is never freed, because the kernel may still
+    /// write to it.
     pub fn abandon(self) {
         let Self { engine, chunks, .. } = self;
         // The engine takes back what it can, first and within a bound of time.
@@ -253,19 +257,9 @@ impl<E: Engine> Worker<E> {
         let now = self.engine.now();
         let room = self.conns.room();
         if room == 0 && !self.full {
-            self.full = true;
-            self.stats.count(Counter::WorkerFull);
-            let max = self.config.process.worker_connections;
-            self.logs.error(
-                now,
-                Level::Alert,
-                format_args!(
-                    "{max} worker_connections are not enough; clients wait in the listen queue"
-                ),
-            );
-        } else if room > 0 {
-            self.full = false;
+            self.tell_full(now);
         }
+        self.full = room == 0;
         let mut claimed = 0;
         for listener in &mut self.listeners {
             if listener.paused_until.is_some_and(|until| until > now.mono) {
@@ -279,6 +273,24 @@ impl<E: Engine> Worker<E> {
                 self.conns.push(listener.conn, Op::Accept, &mut self.ops);
             }
         }
+    }
+
+    /// The table has just become full: worth a line, but not one for each client that comes and
+    /// goes.
+    fn tell_full(&mut self, now: Now) {
+        self.stats.count(Counter::WorkerFull);
+        if now.mono < self.full_again {
+            return;
+        }
+        self.full_again = now.mono.plus_ms(FULL_LINE_MS);
+        let max = self.config.process.worker_connections;
+        self.logs.error(
+            now,
+            Level::Alert,
+            format_args!(
+                "{max} worker_connections are not enough; clients wait in the listen queue"
+            ),
+        );
     }
 
     fn submit(&mut self) {

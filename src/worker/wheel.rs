@@ -1,9 +1,9 @@
 //! A hierarchical timer wheel with one entry per session.
 //!
 //! Six levels of 64 slots, a tick of [`WHEEL_TICK_MS`]; scheduling, moving and cancelling are O(1).
-//! An entry never fires early, and at most one tick late. What a busy session does *not* do is touch
-//! the wheel: it stores a new deadline in itself, and when its old entry fires the worker looks at
-//! the deadline and puts the entry back. Deliberately absent: clocks and callbacks.
+//! An entry never fires early, and at most one tick late. What a busy session does *not* do is
+//! touch the wheel: it stores a new deadline in itself, and when its old entry fires the worker
+//! looks at the deadline and puts the entry back. Deliberately absent: clocks and callbacks.
 
 use crate::clock::Instant;
 use crate::limits::WHEEL_TICK_MS;

@@ -1,7 +1,7 @@
 //! What one run consists of: drawn from the seed before the first millisecond passes.
 //!
-//! A *deal* is one request and what becomes of it. Both ends of a connection read the same deal, the
-//! client because it owns it and the upstream because the request's target names it.
+//! A *deal* is one request and what becomes of it. Both ends of a connection read the same deal,
+//! the client because it owns it and the upstream because the request's target names it.
 
 use std::cell::RefCell;
 use std::rc::Rc;

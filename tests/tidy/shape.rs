@@ -13,26 +13,8 @@ const FILE_LINES: usize = 650;
 const TEST_FUNCTION_LINES: usize = 120;
 const TEST_FILE_LINES: usize = 1000;
 
-/// Files with wide lines from before this check; the list only shrinks.
-const WIDE: &[&str] = &[
-    "src/config/model.rs",
-    "src/limits.rs",
-    "src/reason.rs",
-    "src/session/download.rs",
-    "src/session/exchange.rs",
-    "src/session/finish.rs",
-    "src/session/request.rs",
-    "src/session/tunnel.rs",
-    "src/worker/mod.rs",
-    "src/worker/wheel.rs",
-    "tests/sim/plan.rs",
-];
-
 /// Lines wider than a screen.
 pub(crate) fn columns(source: &Source) -> Vec<Problem> {
-    if WIDE.contains(&source.path.as_str()) {
-        return Vec::new();
-    }
     let wide = |line: &&str| line.chars().count() > COLUMNS;
     let lines = source.text.lines().enumerate().filter(|(_, line)| wide(line));
     lines.map(|(line, _)| problem(source, line, format!("wider than {COLUMNS} columns"))).collect()
