@@ -150,6 +150,10 @@ pub const CONFIG_PROBLEMS_MAX: usize = 200;
 /// Characters of a source line that a diagnostic shows.
 pub const DIAGNOSTIC_LINE_CHARS_MAX: usize = 200;
 
+/// Characters of a diagnostic's sentence: two long paths fit, a binary file taken for a word does
+/// not.
+pub const DIAGNOSTIC_MESSAGE_CHARS_MAX: usize = 1000;
+
 /// Bytes of a refused request's first line that the error log shows; the access log has it whole.
 pub const REFUSED_LINE_SHOWN_BYTES: usize = 256;
 

@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use crate::limits::{CONFIG_PROBLEMS_MAX, DIAGNOSTIC_LINE_CHARS_MAX};
+use crate::limits::{CONFIG_PROBLEMS_MAX, DIAGNOSTIC_LINE_CHARS_MAX, DIAGNOSTIC_MESSAGE_CHARS_MAX};
 
 use super::source::{Place, Sources, Span};
 
@@ -44,6 +44,7 @@ pub struct Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { severity, message, place, help } = self;
+        let message = printable(message);
         let Some(place) = place else {
             write!(f, "{severity}: {message}")?;
             return help.as_ref().map_or(Ok(()), |help| write!(f, "\n      = help: {help}"));
@@ -55,6 +56,16 @@ impl fmt::Display for Diagnostic {
         write!(f, "      | {caret}")?;
         help.as_ref().map_or(Ok(()), |help| write!(f, "\n      = help: {help}"))
     }
+}
+
+/// A message without what its quotation of a file could do to a terminal or to a screenful.
+fn printable(message: &str) -> String {
+    let mut characters = message.chars().map(|c| if c.is_control() { '?' } else { c });
+    let mut text: String = characters.by_ref().take(DIAGNOSTIC_MESSAGE_CHARS_MAX).collect();
+    if characters.next().is_some() {
+        text.push('…');
+    }
+    text
 }
 
 /// The line and the caret line below it. Of a long line only the part around the caret is shown;
@@ -231,6 +242,15 @@ mod tests {
         assert_eq!(nearest("servername", known), Some("server_name"));
         assert_eq!(nearest("Listen", known), Some("listen"));
         assert_eq!(nearest("gzip", known), None);
+    }
+
+    #[test]
+    fn a_quotation_is_neither_endless_nor_alive() {
+        let mut problems = Problems::default();
+        problems.error_overall(format!("unknown \"\u{1b}[2J{}\"", "x".repeat(5000)));
+        let shown = problems.finish(&Sources::default())[0].to_string();
+        assert!(shown.starts_with("error: unknown \"?[2Jxxx") && shown.ends_with("x…"), "{shown}");
+        assert_eq!(shown.chars().count(), "error: ".len() + DIAGNOSTIC_MESSAGE_CHARS_MAX + 1);
     }
 
     #[test]
