@@ -64,6 +64,8 @@ impl Http {
         exchange.reason = reason;
         exchange.keep_alive &= exchange.upload.is_complete() && !io.draining;
         exchange.keep_alive &= !exchange.is_declined_upgrade(&self.ahead);
+        // Kept, an idle client would hold the slot whose lack is being told.
+        exchange.keep_alive &= reason != Reason::Full;
         self.facts.tally.status = status;
         let cx = Self::context(&self.facts, exchange, io);
         let Answer { bytes, head_bytes } = compose(&cx, exchange.keep_alive);

@@ -40,6 +40,8 @@ fn a_client_without_a_slot_for_its_upstream_gets_503(engine: Engine) {
     let answer = unlucky.answer();
     assert_eq!(answer.status(), 503);
     assert!(answer.field("retry-after").is_some());
+    // Kept alive, it would hold the slot that is missing.
+    assert_eq!(answer.field("connection"), Some("close"));
     client.send("still there");
     upstream.expect("still there");
     drop((client, upstream));
