@@ -1,0 +1,144 @@
+//! Who plays when: scenarios, repetitions, and peers that take turns.
+
+use std::io;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::load::{Sample, Site};
+use crate::machine::Machine;
+use crate::meter;
+use crate::options::Options;
+use crate::peer::{self, LOAD_CPU, Peer, Stage};
+use crate::plot;
+use crate::report;
+use crate::scenario::{self, Scenario};
+use crate::statistics::{Repetition, Results};
+
+/// Memory that must be left: a benchmark must not bring a machine down.
+const AVAILABLE_MIN: u64 = 1024 * 1024 * 1024;
+/// The share of a CPU that others may take before a measurement is thrown away.
+const DISTURBED_MAX: f64 = 0.10;
+/// How often that is done for one measurement.
+const DISCARDS_MAX: u32 = 3;
+
+/// Measures what the options ask for and writes the results.
+pub(crate) fn run(options: &Options) -> io::Result<()> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/e2e/peers");
+    let known = Peer::list(&folder)?;
+    if options.is_list {
+        list(&known);
+        return Ok(());
+    }
+    let peers = chosen(&known, options)?;
+    // As many as the system allows: a scenario has thousands of clients.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    peer::pin(LOAD_CPU).map_err(|error| io::Error::other(format!("two CPUs are needed: {error}")))?;
+    let machine = Machine::describe(options);
+    let mut results = Results {
+        scenarios: options.scenarios.clone(),
+        peers: peers.iter().map(|peer| peer.name.clone()).collect(),
+        cells: std::collections::BTreeMap::new(),
+    };
+    for (number, scenario) in options.scenarios.iter().enumerate() {
+        for repetition in 0..options.repetitions {
+            for turn in 0..peers.len() {
+                let which = (turn + repetition) % peers.len();
+                let one = repeat(options, scenario, peers[which])?;
+                tell(scenario, peers[which], &one);
+                results.cells.entry((number, which)).or_default().push(one);
+            }
+        }
+    }
+    if options.is_test {
+        return verdict(&results);
+    }
+    std::fs::create_dir_all(&options.out)?;
+    std::fs::write(options.out.join("results.json"), report::json(&results, &machine, options))?;
+    std::fs::write(options.out.join("results.md"), report::markdown(&results, &machine, options))?;
+    plot::all(&results, &options.out)?;
+    eprintln!("results are in {}", options.out.display());
+    Ok(())
+}
+
+fn list(known: &[Peer]) {
+    println!("scenarios:");
+    scenario::ALL.iter().for_each(|scenario| println!("  {}", scenario.name));
+    println!("peers:");
+    for peer in known {
+        println!("  {}{}", peer.name, if peer.by_default { "" } else { " (when asked for)" });
+    }
+}
+
+fn chosen<'a>(known: &'a [Peer], options: &Options) -> io::Result<Vec<&'a Peer>> {
+    if options.peers.is_empty() {
+        let mut peers: Vec<&Peer> = known.iter().filter(|peer| peer.by_default).collect();
+        peers.retain(|peer| {
+            let is_there = peer.binary(&options.upsplice).is_some();
+            if !is_there {
+                eprintln!("{} is not installed and does not take part", peer.name);
+            }
+            is_there
+        });
+        return Ok(peers);
+    }
+    let find = |name: &String| known.iter().find(|peer| peer.name == *name);
+    let unknown = |name: &String| io::Error::other(format!("no peer is called {name}"));
+    options.peers.iter().map(|name| find(name).ok_or_else(|| unknown(name))).collect()
+}
+
+/// Measures once, and again while something else disturbs the machine.
+fn repeat(options: &Options, scenario: &Scenario, peer: &Peer) -> io::Result<Repetition> {
+    if meter::available()? < AVAILABLE_MIN {
+        return Err(io::Error::other("the machine has too little memory left"));
+    }
+    let mut discarded = 0;
+    loop {
+        let load_average = meter::load_average();
+        let outcome = measure(options, scenario, peer).map_err(|error| error.to_string());
+        let is_disturbed =
+            outcome.as_ref().is_ok_and(|sample| sample.spent.disturbed() > DISTURBED_MAX);
+        if !options.is_careful || !is_disturbed || discarded == DISCARDS_MAX {
+            return Ok(Repetition { outcome, discarded, load_average });
+        }
+        discarded += 1;
+    }
+}
+
+fn measure(options: &Options, scenario: &Scenario, peer: &Peer) -> io::Result<Sample> {
+    let stage = Stage::set(peer, &options.upsplice)?;
+    let site = Site { target: stage.target, meter: &stage.meter, times: options.times };
+    let load = if options.is_test { scenario.load.tiny() } else { scenario.load };
+    site.run(load)
+}
+
+/// A line of progress.
+fn tell(scenario: &Scenario, peer: &Peer, one: &Repetition) {
+    let text = match &one.outcome {
+        Err(error) => format!("FAILED: {error}"),
+        Ok(sample) => {
+            let figures = scenario.shown.iter().filter_map(|metric| {
+                let value = sample.metrics.get(metric.name)?;
+                Some(format!("{value:.*} {}", metric.decimals, metric.unit))
+            });
+            let figures: Vec<String> = figures.collect();
+            format!(
+                "{} | load {:.0} % busy, others {:.0} %, discarded {}",
+                figures.join(", "),
+                sample.spent.load_busy() * 100.0,
+                sample.spent.disturbed() * 100.0,
+                one.discarded
+            )
+        }
+    };
+    eprintln!("{:<18} {:<15} {text}", scenario.name, peer.name);
+}
+
+/// Whether all of a test's loads ran.
+fn verdict(results: &Results) -> io::Result<()> {
+    let failed = results.cells.values().flatten().filter(|one| one.outcome.is_err()).count();
+    match failed {
+        0 => Ok(()),
+        _ => Err(io::Error::other(format!("{failed} loads failed"))),
+    }
+}

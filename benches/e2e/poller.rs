@@ -1,0 +1,95 @@
+//! Waiting for sockets and for moments: epoll, edge-triggered, and timers that do not drift.
+//!
+//! Everything here reads `CLOCK_MONOTONIC`, which load and backend share although they are two
+//! processes: a moment written into a message by one of them means the same to the other.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+/// Events taken in one call: more would only make the first of them older.
+const BATCH: usize = 512;
+
+/// Nanoseconds of the monotonic clock.
+pub(crate) fn now_ns() -> io::Result<u64> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    Ok(nanoseconds(Duration::from(now)))
+}
+
+/// A length of time in whole nanoseconds; five centuries are enough.
+pub(crate) fn nanoseconds(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A set of descriptors, each with a key that comes back when something happens to it.
+pub(crate) struct Poller {
+    epoll: Epoll,
+    events: Vec<EpollEvent>,
+}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Self { epoll, events: vec![EpollEvent::empty(); BATCH] })
+    }
+
+    /// Watches a descriptor for both directions, by edges, until it is closed.
+    pub(crate) fn add(&self, descriptor: impl AsFd, key: usize) -> io::Result<()> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP;
+        let event = EpollEvent::new(flags | EpollFlags::EPOLLET, key as u64);
+        Ok(self.epoll.add(descriptor, event)?)
+    }
+
+    /// Puts the keys of what happened into `keys`, in place of what is there. Returns after
+    /// `timeout_ms` at the latest.
+    pub(crate) fn wait(&mut self, keys: &mut Vec<usize>, timeout_ms: u8) -> io::Result<()> {
+        keys.clear();
+        let count = match self.epoll.wait(&mut self.events, timeout_ms) {
+            Err(Errno::EINTR) => 0,
+            outcome => outcome?,
+        };
+        let key = |event: &EpollEvent| usize::try_from(event.data()).unwrap_or(usize::MAX);
+        keys.extend(self.events[..count].iter().map(key));
+        Ok(())
+    }
+}
+
+/// A timer that fires at `start`, then every `interval`; its edges are seen by a [`Poller`].
+pub(crate) fn ticker(start_ns: u64, interval: Duration) -> io::Result<TimerFd> {
+    let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+    let start = TimeSpec::from_duration(Duration::from_nanos(start_ns));
+    let expiration = Expiration::IntervalDelayed(start, TimeSpec::from_duration(interval));
+    timer.set(expiration, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+    Ok(timer)
+}
+
+/// What a read found.
+pub(crate) enum Got {
+    /// This many bytes, at least one.
+    Bytes(usize),
+    /// Nothing now.
+    Later,
+    /// The end of the stream.
+    End,
+}
+
+/// Reads once.
+pub(crate) fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Got> {
+    for _ in 0..16 {
+        return match stream.read(buffer) {
+            Ok(0) => Ok(Got::End),
+            Ok(count) => Ok(Got::Bytes(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Got::Later),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+    }
+    Ok(Got::Later)
+}

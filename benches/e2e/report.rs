@@ -1,0 +1,185 @@
+//! The results as tables for people and as JSON for programs.
+
+use std::fmt::Write as _;
+
+use crate::json::Json;
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::scenario::Metric;
+use crate::statistics::{BUSY_MAX, Repetition, Results, Spread};
+
+/// Whom the tables of ratios compare with, as far as they took part.
+const BASES: [&str; 3] = ["nginx", "nginx-tuned", "haproxy-tcp"];
+
+/// The whole report.
+pub(crate) fn markdown(results: &Results, machine: &Machine, options: &Options) -> String {
+    let mut text = String::from("# Results of scripts/bench\n\n");
+    for (name, value) in &machine.facts {
+        let _ = writeln!(text, "* {name}: {value}");
+    }
+    let _ = writeln!(
+        text,
+        "* {} repetitions, {} ms each after {} ms of warm-up; peers took turns\n",
+        options.repetitions,
+        options.times.window.as_millis(),
+        options.times.warm.as_millis()
+    );
+    text.push_str(
+        "Figures are medians, with the smallest and the largest in parentheses. CPU time is that of\n\
+         the proxy's whole process tree, on a CPU of its own; load and backend share the other one,\n\
+         which bounds the rates. A GB is 10^9 bytes.\n\n## Medians\n\n",
+    );
+    overview(&mut text, results);
+    for base in BASES {
+        ratios(&mut text, results, base);
+    }
+    for scenario in 0..results.scenarios.len() {
+        detail(&mut text, results, scenario);
+    }
+    remarks(&mut text, results);
+    text
+}
+
+fn row(text: &mut String, cells: impl IntoIterator<Item = String>) {
+    for cell in cells {
+        let _ = write!(text, "| {cell} ");
+    }
+    text.push_str("|\n");
+}
+
+fn heading(text: &mut String, labels: &[&str], names: &[String]) {
+    row(text, labels.iter().map(|&label| label.to_owned()).chain(names.iter().cloned()));
+    let dashes = labels.iter().map(|_| "---".to_owned());
+    row(text, dashes.chain(names.iter().map(|_| "---:".to_owned())));
+}
+
+/// A row for each figure, a column for each peer.
+fn overview(text: &mut String, results: &Results) {
+    heading(text, &["scenario", "measure"], &results.peers);
+    for (number, scenario) in results.scenarios.iter().enumerate() {
+        for metric in scenario.shown {
+            let cell = |peer| match results.spread(number, peer, metric.name) {
+                _ if !results.has(peer, metric) => "–".to_owned(),
+                Some(spread) => format!("{:.*}", metric.decimals, spread.median),
+                None => results.refusal(number, peer).map_or("–", |_| "refused").to_owned(),
+            };
+            let labels = [scenario.name.to_owned(), metric.unit.to_owned()];
+            row(text, labels.into_iter().chain((0..results.peers.len()).map(cell)));
+        }
+    }
+}
+
+fn ratios(text: &mut String, results: &Results, base: &str) {
+    let Some(base_number) = results.peer(base) else { return };
+    let _ = write!(text, "\n## Relative to {base}: less is better than {base}\n\n");
+    heading(text, &["scenario", "measure"], &results.peers);
+    for (number, scenario) in results.scenarios.iter().enumerate() {
+        for metric in scenario.shown.iter().filter(|metric| metric.compared) {
+            let of = |peer| results.spread(number, peer, metric.name).map(|spread| spread.median);
+            let cell = |peer| match (of(peer), of(base_number)) {
+                (Some(one), Some(other)) if results.has(peer, metric) && other > 0.0 => {
+                    format!("{:.2}", one / other)
+                }
+                _ => "–".to_owned(),
+            };
+            let labels = [scenario.name.to_owned(), metric.unit.to_owned()];
+            row(text, labels.into_iter().chain((0..results.peers.len()).map(cell)));
+        }
+    }
+}
+
+fn detail(text: &mut String, results: &Results, number: usize) {
+    let scenario = &results.scenarios[number];
+    let _ = write!(text, "\n## {}\n\n{:?}\n\n", scenario.name, scenario.load);
+    let units: Vec<String> = scenario.shown.iter().map(|metric| metric.unit.to_owned()).collect();
+    heading(text, &["peer"], &units);
+    for (peer, name) in results.peers.iter().enumerate() {
+        let cell = |metric: &Metric| match results.spread(number, peer, metric.name) {
+            _ if !results.has(peer, metric) => "–".to_owned(),
+            Some(Spread { median, min, max }) => {
+                let digits = metric.decimals;
+                format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
+            }
+            None => results.refusal(number, peer).unwrap_or_else(|| "–".to_owned()),
+        };
+        row(text, std::iter::once(name.clone()).chain(scenario.shown.iter().map(cell)));
+    }
+}
+
+/// How far the measurements can be trusted.
+fn remarks(text: &mut String, results: &Results) {
+    let all = || results.cells.values().flatten();
+    let samples = || all().filter_map(|one| one.outcome.as_ref().ok());
+    let discarded: u32 = all().map(|one| one.discarded).sum();
+    let others = Spread::of(samples().map(|sample| sample.spent.disturbed() * 100.0).collect());
+    let average = Spread::of(all().map(|one| one.load_average).collect());
+    text.push_str("\n## How quiet the machine was\n\n");
+    if let (Some(others), Some(average)) = (others, average) {
+        let _ = writeln!(
+            text,
+            "* Others (other programs, interrupts, the hypervisor) took {:.1} % of a CPU in the\n  \
+             median measurement and {:.1} % in the worst; {discarded} measurements were thrown away\n  \
+             because it was more than 10 %, and repeated.\n\
+             * The load average was {:.1} to {:.1}, this benchmark's own load included.",
+            others.median, others.max, average.min, average.max
+        );
+    }
+    let _ = writeln!(
+        text,
+        "* Every payload byte was compared with what was sent. A scenario with a fixed rate is\n  \
+         refused where load and backend kept their CPU busy for {:.0} % of the time or more.",
+        BUSY_MAX * 100.0
+    );
+}
+
+/// Every repetition with all its figures.
+pub(crate) fn json(results: &Results, machine: &Machine, options: &Options) -> String {
+    let facts = machine.facts.iter().map(|(name, value)| (*name, Json::text(value)));
+    let mut cells = Vec::new();
+    for (&(scenario, peer), repetitions) in &results.cells {
+        for (number, one) in repetitions.iter().enumerate() {
+            let mut members = vec![
+                ("scenario", Json::text(results.scenarios[scenario].name)),
+                ("peer", Json::text(results.peers[peer].clone())),
+                ("repetition", Json::Number(number as f64)),
+            ];
+            members.extend(figures(one));
+            cells.push(Json::object(members));
+        }
+    }
+    let settings = Json::object([
+        ("repetitions", Json::Number(options.repetitions as f64)),
+        ("warm_s", Json::Number(options.times.warm.as_secs_f64())),
+        ("window_s", Json::Number(options.times.window.as_secs_f64())),
+    ]);
+    let all = Json::object([
+        ("machine", Json::object(facts)),
+        ("settings", settings),
+        ("measurements", Json::List(cells)),
+    ]);
+    format!("{all}\n")
+}
+
+fn figures(one: &Repetition) -> Vec<(&'static str, Json)> {
+    let mut members = vec![
+        ("load_average", Json::Number(one.load_average)),
+        ("discarded", Json::Number(f64::from(one.discarded))),
+    ];
+    match &one.outcome {
+        Err(error) => members.push(("error", Json::text(error))),
+        Ok(sample) => {
+            let spent = &sample.spent;
+            let times = [
+                ("wall_s", spent.wall),
+                ("proxy_cpu_s", spent.proxy),
+                ("backend_cpu_s", spent.backend),
+                ("load_cpu_s", spent.load),
+                ("others_cpu_s", spent.others),
+                ("stolen_s", spent.stolen),
+            ];
+            members.extend(times.map(|(name, time)| (name, Json::Number(time.as_secs_f64()))));
+            members.extend(sample.metrics.iter().map(|(name, value)| (*name, Json::Number(*value))));
+        }
+    }
+    members
+}
