@@ -16,10 +16,8 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use nix::sys::timerfd::TimerFd;
-
 use crate::frame::{self, CLOSE, Decoder, Party, Pattern, Piece, TEXT};
-use crate::poller::{self, Got, Poller};
+use crate::poller::{self, Got, Poller, Ticker};
 use crate::wire::{self, Lines};
 
 /// Keys of what is no connection.
@@ -111,7 +109,7 @@ impl Conn {
 }
 
 struct Feed {
-    _timer: TimerFd,
+    ticker: Ticker,
     interval: Duration,
     next_ns: u64,
     members: Vec<usize>,
@@ -412,9 +410,9 @@ impl Backend {
         }
         let interval = self.interval.ok_or_else(|| io::Error::other("a feed without interval"))?;
         let next_ns = poller::now_ns()? + poller::nanoseconds(interval);
-        let timer = poller::ticker(next_ns, interval)?;
-        self.poller.add(&timer, TICKS)?;
-        self.feed = Some(Feed { _timer: timer, interval, next_ns, members: vec![index] });
+        let ticker = Ticker::new(next_ns, interval)?;
+        self.poller.add(&ticker, TICKS)?;
+        self.feed = Some(Feed { ticker, interval, next_ns, members: vec![index] });
         Ok(())
     }
 
@@ -422,6 +420,7 @@ impl Backend {
     fn tick(&mut self) -> io::Result<()> {
         let Some(feed) = &mut self.feed else { return Ok(()) };
         let pattern = self.pattern.as_mut().ok_or_else(no_pattern)?;
+        feed.ticker.note()?;
         let interval_ns = poller::nanoseconds(feed.interval);
         while feed.next_ns <= poller::now_ns()? {
             for &member in &feed.members {

@@ -33,7 +33,8 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     // As many as the system allows: a scenario has thousands of clients.
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    peer::pin(LOAD_CPU).map_err(|error| io::Error::other(format!("two CPUs are needed: {error}")))?;
+    peer::pin(LOAD_CPU)
+        .map_err(|error| io::Error::other(format!("two CPUs are needed: {error}")))?;
     let machine = Machine::describe(options);
     let mut results = Results {
         scenarios: options.scenarios.clone(),

@@ -107,9 +107,10 @@ impl Decoder {
         if length > PAYLOAD_MAX {
             return Err(wrong("a frame longer than any that was sent"));
         }
-        let is_masked = self.head[1] & 0x80 != 0;
-        let key = &self.head[self.have - 4..self.have];
-        let key = is_masked.then(|| [key[0], key[1], key[2], key[3]]);
+        let key = match self.head[..self.have] {
+            [.., a, b, c, d] if self.head[1] & 0x80 != 0 => Some([a, b, c, d]),
+            _ => None,
+        };
         Ok(Some(Head { opcode: first & 0x0f, key, length }))
     }
 
@@ -191,7 +192,7 @@ impl Pattern {
         let size = size.max(STAMP);
         // The low byte of a multiplicative step over position and page: no two neighbouring pages
         // are alike, so that bytes that went missing or came twice do not go unseen.
-        let byte = |at: usize| ((at * 31) ^ (at >> 8) * 7).to_le_bytes()[0];
+        let byte = |at: usize| ((at * 31) ^ ((at >> 8) * 7)).to_le_bytes()[0];
         let payload: Vec<u8> = (0..size).map(byte).collect();
         let client = frame(BINARY, &payload, Party::Client);
         let server = frame(BINARY, &payload, Party::Server);

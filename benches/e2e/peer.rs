@@ -73,7 +73,7 @@ impl Peer {
         let template = folder.join(words.next().ok_or_else(wrong)?);
         let value = |word: &str| {
             let (key, value) = word.split_once('=')?;
-            Some((key.to_owned(), value.replace('_', " ")))
+            Some((key.to_owned(), value.to_owned()))
         };
         let values = words.map(|word| value(word).ok_or_else(wrong)).collect::<Result<_, _>>()?;
         let by_default = !name.starts_with('(');

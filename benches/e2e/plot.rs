@@ -91,7 +91,9 @@ fn ratios(results: &Results, file: &Path) -> Result<(), String> {
             .draw_series(bars)
             .map_err(|error| fail(&error))?
             .label(results.peers[peer].clone())
-            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour(peer).filled()));
+            .legend(move |(x, y)| {
+                Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour(peer).filled())
+            });
     }
     chart
         .configure_series_labels()
@@ -122,7 +124,8 @@ fn percentiles(results: &Results, scenario: usize, file: &Path) -> Result<(), St
     let fail = |error: &dyn std::fmt::Display| error.to_string();
     let root = SVGBackend::new(file, (900, 480)).into_drawing_area();
     root.fill(&WHITE).map_err(|error| fail(&error))?;
-    let caption = format!("{}: latency from the intended moment, µs", results.scenarios[scenario].name);
+    let caption =
+        format!("{}: latency from the intended moment, µs", results.scenarios[scenario].name);
     let mut chart = ChartBuilder::on(&root)
         .caption(caption, ("sans-serif", 20))
         .margin(10)
@@ -143,7 +146,9 @@ fn percentiles(results: &Results, scenario: usize, file: &Path) -> Result<(), St
             .draw_series(LineSeries::new(points, colour(peer).stroke_width(2)))
             .map_err(|error| fail(&error))?
             .label(results.peers[peer].clone())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour(peer).stroke_width(2)));
+            .legend(move |(x, y)| {
+                PathElement::new([(x, y), (x + 14, y)], colour(peer).stroke_width(2))
+            });
     }
     chart
         .configure_series_labels()

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 use std::net::TcpStream;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -60,14 +60,34 @@ impl Poller {
     }
 }
 
-/// A timer that fires at `start`, then every `interval`; its edges are seen by a [`Poller`].
-pub(crate) fn ticker(start_ns: u64, interval: Duration) -> io::Result<TimerFd> {
-    let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-    let start = TimeSpec::from_duration(Duration::from_nanos(start_ns));
-    let expiration = Expiration::IntervalDelayed(start, TimeSpec::from_duration(interval));
-    timer.set(expiration, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
-    Ok(timer)
+/// A timer that fires at `start`, then every `interval`; a [`Poller`] sees it.
+pub(crate) struct Ticker {
+    timer: TimerFd,
+}
+
+impl Ticker {
+    pub(crate) fn new(start_ns: u64, interval: Duration) -> io::Result<Self> {
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let start = TimeSpec::from_duration(Duration::from_nanos(start_ns));
+        let expiration = Expiration::IntervalDelayed(start, TimeSpec::from_duration(interval));
+        timer.set(expiration, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+        Ok(Self { timer })
+    }
+
+    /// Takes note that it fired: the kernel goes on with the next interval only then.
+    pub(crate) fn note(&self) -> io::Result<()> {
+        match self.timer.wait() {
+            Ok(()) | Err(Errno::EAGAIN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsFd for Ticker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.timer.as_fd()
+    }
 }
 
 /// What a read found.

@@ -178,7 +178,8 @@ fn figures(one: &Repetition) -> Vec<(&'static str, Json)> {
                 ("stolen_s", spent.stolen),
             ];
             members.extend(times.map(|(name, time)| (name, Json::Number(time.as_secs_f64()))));
-            members.extend(sample.metrics.iter().map(|(name, value)| (*name, Json::Number(*value))));
+            members
+                .extend(sample.metrics.iter().map(|(name, value)| (*name, Json::Number(*value))));
         }
     }
     members

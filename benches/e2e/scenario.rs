@@ -65,9 +65,14 @@ const P99: Metric = Metric { name: "p99", unit: "p99 µs", decimals: 0, compared
 const P999: Metric = Metric { name: "p99.9", unit: "p99.9 µs", decimals: 0, compared: false };
 const PROCESS: Metric =
     Metric { name: "process", unit: "B process/tunnel", decimals: 0, compared: true };
-const PROCESS_ALL: Metric =
-    Metric { name: "process_all", unit: "B process/tunnel, pools included", decimals: 0, compared: true };
-const KERNEL: Metric = Metric { name: "kernel", unit: "B slab/tunnel", decimals: 0, compared: false };
+const PROCESS_ALL: Metric = Metric {
+    name: "process_all",
+    unit: "B process/tunnel, pools included",
+    decimals: 0,
+    compared: true,
+};
+const KERNEL: Metric =
+    Metric { name: "kernel", unit: "B slab/tunnel", decimals: 0, compared: false };
 
 const CLOSED: &[Metric] = &[CPU_MESSAGE, RATE, P50, P99];
 const OPEN: &[Metric] = &[P50, P99, P999, CPU_MESSAGE];

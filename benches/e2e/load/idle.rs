@@ -32,9 +32,8 @@ pub(super) fn run(site: &Site<'_>, tunnels: usize) -> io::Result<Sample> {
     echo(&open, &mut pattern)?;
     window.close()?;
     let mut sample = window.sample(tunnels as u64, None)?;
-    let slope = |before: u64, after: u64, count: usize| {
-        (after as f64 - before as f64) / count as f64
-    };
+    let slope =
+        |before: u64, after: u64, count: usize| (after as f64 - before as f64) / count as f64;
     let rest = tunnels - first;
     sample.metrics.extend([
         ("process", slope(some.shared_out, all.shared_out, rest)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::frame::{Party, Pattern};
 use crate::load::{Client, Phase, READ, Sample, Site, ended, histogram};
-use crate::poller::{self, Got, Poller};
+use crate::poller::{self, Got, Poller, Ticker};
 
 /// Messages of one connection that wait for their echo; more mean that the rate is not reached.
 const WAITING_MAX: usize = 4096;
@@ -86,13 +86,17 @@ pub(super) fn run(
     let interval_ns = poller::nanoseconds(interval);
     let mut window = site.window()?;
     let mut next_ns = poller::now_ns()? + interval_ns;
-    let timer = poller::ticker(next_ns, interval)?;
-    poller.add(&timer, TICKS)?;
+    let ticker = Ticker::new(next_ns, interval)?;
+    poller.add(&ticker, TICKS)?;
     let (mut keys, mut buffer) = (Vec::new(), vec![0; READ]);
     let (mut count, mut sent, mut latency) = (0, 0, histogram()?);
     loop {
         poller.wait(&mut keys, 100)?;
-        for &key in keys.iter().filter(|&&key| key != TICKS) {
+        for &key in &keys {
+            if key == TICKS {
+                ticker.note()?;
+                continue;
+            }
             let caller = &mut callers[key];
             caller.flush(&mut pattern)?;
             // One moment for all that one read brings.
