@@ -195,7 +195,7 @@ impl Backend {
         }
     }
 
-    /// Something happened to a connection: it is read until it is empty and written until it is full.
+    /// Something happened to a connection: it is read until it is empty, written until it is full.
     fn turn(&mut self, index: usize, buffer: &mut [u8]) {
         // A connection that ended in this batch may leave an event behind.
         let Some(mut conn) = self.conns.get_mut(index).and_then(Option::take) else { return };

@@ -21,8 +21,8 @@ const COLOURS: [RGBColor; 9] = [
 ];
 /// Whom the bars compare with.
 const BASE: &str = "nginx";
-/// Bars are cut here: what costs four times as much does not need to be measured by eye.
-const RATIO_MAX: f64 = 2.5;
+/// Bars are cut here: what costs twice as much does not need to be measured by eye.
+const RATIO_MAX: f64 = 2.0;
 
 /// Draws everything that there are results for.
 pub(crate) fn all(results: &Results, folder: &Path) -> io::Result<()> {
@@ -58,7 +58,7 @@ fn ratios(results: &Results, file: &Path) -> Result<(), String> {
         return Ok(());
     }
     let fail = |error: &dyn std::fmt::Display| error.to_string();
-    let root = SVGBackend::new(file, (1200, 480)).into_drawing_area();
+    let root = SVGBackend::new(file, (1600, 480)).into_drawing_area();
     root.fill(&WHITE).map_err(|error| fail(&error))?;
     let mut chart = ChartBuilder::on(&root)
         .caption("CPU time per operation, nginx = 1", ("sans-serif", 20))
@@ -97,6 +97,7 @@ fn ratios(results: &Results, file: &Path) -> Result<(), String> {
     }
     chart
         .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .draw()
@@ -120,7 +121,7 @@ fn percentiles(results: &Results, scenario: usize, file: &Path) -> Result<(), St
         curves.push((peer, points.collect::<Vec<_>>()));
     }
     let highest = curves.iter().flat_map(|(_, points)| points).map(|point| point.1);
-    let highest = highest.fold(10.0, f64::max);
+    let highest = highest.fold(100.0, f64::max);
     let fail = |error: &dyn std::fmt::Display| error.to_string();
     let root = SVGBackend::new(file, (900, 480)).into_drawing_area();
     root.fill(&WHITE).map_err(|error| fail(&error))?;
@@ -131,7 +132,7 @@ fn percentiles(results: &Results, scenario: usize, file: &Path) -> Result<(), St
         .margin(10)
         .x_label_area_size(40)
         .y_label_area_size(60)
-        .build_cartesian_2d(0.0..4.0, (1.0..highest * 1.2).log_scale())
+        .build_cartesian_2d(0.0..4.0, (10.0..highest * 1.2).log_scale())
         .map_err(|error| fail(&error))?;
     let label = |nines: &f64| format!("{} %", 100.0 - 100.0 * 10f64.powf(-nines));
     chart
@@ -152,7 +153,7 @@ fn percentiles(results: &Results, scenario: usize, file: &Path) -> Result<(), St
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .draw()

@@ -25,9 +25,10 @@ pub(crate) fn markdown(results: &Results, machine: &Machine, options: &Options) 
         options.times.warm.as_millis()
     );
     text.push_str(
-        "Figures are medians, with the smallest and the largest in parentheses. CPU time is that of\n\
-         the proxy's whole process tree, on a CPU of its own; load and backend share the other one,\n\
-         which bounds the rates. A GB is 10^9 bytes.\n\n## Medians\n\n",
+        "Figures are medians, with the smallest and the largest in parentheses. CPU time is that\n\
+         of the proxy's whole process tree, on a CPU of its own; load and backend share the other\n\
+         one, which bounds the rates. A GB is 10^9 bytes. Slab is the kernel's, the sockets of load\n\
+         and backend included.\n\n## Medians\n\n",
     );
     overview(&mut text, results);
     for base in BASES {
@@ -118,8 +119,8 @@ fn remarks(text: &mut String, results: &Results) {
         let _ = writeln!(
             text,
             "* Others (other programs, interrupts, the hypervisor) took {:.1} % of a CPU in the\n  \
-             median measurement and {:.1} % in the worst; {discarded} measurements were thrown away\n  \
-             because it was more than 10 %, and repeated.\n\
+             median measurement and {:.1} % in the worst; {discarded} measurements were thrown\n  \
+             away because it was more than 10 %, and repeated.\n\
              * The load average was {:.1} to {:.1}, this benchmark's own load included.",
             others.median, others.max, average.min, average.max
         );
