@@ -1,7 +1,9 @@
 //! Who plays when: scenarios, repetitions, and peers that take turns.
 
+use std::fs::{File, OpenOptions};
 use std::io;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::load::{Sample, Site};
@@ -107,10 +109,19 @@ fn repeat(options: &Options, scenario: &Scenario, peer: &Peer) -> io::Result<Rep
 }
 
 fn measure(options: &Options, scenario: &Scenario, peer: &Peer) -> io::Result<Sample> {
+    let _turn = turn()?;
     let stage = Stage::set(peer, &options.upsplice)?;
     let site = Site { target: stage.target, meter: &stage.meter, times: options.times };
     let load = if options.is_test { scenario.load.tiny() } else { scenario.load };
     site.run(load)
+}
+
+/// Two runs on one machine would measure each other: they take turns by a lock, measurement for
+/// measurement.
+fn turn() -> io::Result<Flock<File>> {
+    let path = std::env::temp_dir().join("upsplice-e2e.lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
 }
 
 /// A line of progress.
