@@ -27,8 +27,8 @@ pub(crate) fn markdown(results: &Results, machine: &Machine, options: &Options) 
     text.push_str(
         "Figures are medians, with the smallest and the largest in parentheses. CPU time is that\n\
          of the proxy's whole process tree, on a CPU of its own; load and backend share the other\n\
-         one, which bounds the rates. A GB is 10^9 bytes. Slab is the kernel's, with the sockets of\n\
-         load and backend.\n\n## Medians\n\n",
+         one, which bounds the rates. A GB is 10^9 bytes. Slab is the kernel's, with the\n\
+         sockets of load and backend.\n\n## Medians\n\n",
     );
     overview(&mut text, results);
     for base in BASES {
