@@ -121,6 +121,13 @@ pub const DEMO_HEAD_BYTES_MAX: usize = 32 * 1024;
 /// How long the embedded example's echo server waits for a request head.
 pub const DEMO_HEAD_TIMEOUT_MS: u64 = 10_000;
 
+/// How long a client must have owed a request before it makes room for one that waits, and the
+/// least time between two such rounds: less would cut off clients between two requests.
+pub const RECLAIM_IDLE_MS: u64 = 1_000;
+
+/// Idle clients that make room in one round; nginx's number.
+pub const RECLAIM_MAX: usize = 32;
+
 /// The least time between two lines that say a worker is full: a client that takes and frees the
 /// last slot over and over must not fill the disk.
 pub const FULL_LINE_MS: u64 = 1_000;

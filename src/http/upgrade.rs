@@ -24,16 +24,14 @@ impl Protocol {
 
 /// Whether the request asks for a protocol of `allow` (lower-case), and for which: the first one in
 /// the client's order. Without `Connection: upgrade`, in HTTP/1.0, with a method other than GET,
-/// and for a protocol that is not allowed, an `Upgrade` field asks for nothing.
+/// and for a protocol that is not allowed, an `Upgrade` field asks for nothing. A body is refused
+/// whatever the method is: whoever sends one with an upgrade tries something.
 ///
 /// # Errors
 /// [`Fault::UpgradeWithBody`]: it would be unclear where the new protocol begins.
 pub fn asked(head: &RequestHead, body: Body, allow: &[String]) -> Result<Option<Protocol>, Fault> {
     let fields = head.fields();
-    if head.method() != b"GET"
-        || head.version() != Version::Http11
-        || !fields.has_member("connection", "upgrade")
-    {
+    if head.version() != Version::Http11 || !fields.has_member("connection", "upgrade") {
         return Ok(None);
     }
     let allowed =
@@ -42,6 +40,7 @@ pub fn asked(head: &RequestHead, body: Body, allow: &[String]) -> Result<Option<
         fields.members("upgrade").find(allowed).and_then(|token| str::from_utf8(token).ok());
     let Some(token) = token else { return Ok(None) };
     match body {
+        Body::None | Body::Length(0) if head.method() != b"GET" => Ok(None),
         Body::None | Body::Length(0) => Ok(Some(Protocol(token.into()))),
         Body::Length(_) | Body::Chunked | Body::UntilClose => Err(Fault::UpgradeWithBody),
     }

@@ -42,6 +42,8 @@ pub(super) struct Http {
     pub(super) scanner: HeadScanner,
     /// True exactly when the first byte of the request being collected has come.
     pub(super) begun: bool,
+    /// Since when the client owes us a request.
+    pub(super) idle_since: Instant,
     pub(super) exchange: Option<Box<Exchange>>,
 }
 
@@ -140,6 +142,7 @@ impl Http {
             ahead: Vec::new(),
             scanner: NO_HEAD,
             begun: false,
+            idle_since: now,
             exchange: None,
         }
     }

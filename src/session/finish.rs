@@ -97,6 +97,7 @@ impl Http {
             return self.collect(true, deadlines, io);
         }
         self.ahead = Vec::new();
+        self.idle_since = io.mono();
         let timeout_ms = exchange.settings().keepalive_timeout_ms;
         deadlines.set(Timer::Keepalive, io.after_ms(timeout_ms));
         io.recv(self.client);

@@ -79,6 +79,15 @@ impl Session {
         matches!(self.phase, Phase::Over)
     }
 
+    /// Since when the client has had nothing to do with us, if that is so now.
+    #[must_use]
+    pub fn idle_since(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Http(http) if http.is_idle() => Some(http.idle_since),
+            Phase::Http(_) | Phase::Tunnel(_) | Phase::Linger { .. } | Phase::Over => None,
+        }
+    }
+
     /// Asks for the client's first bytes.
     pub fn start(&mut self, io: &mut Io<'_>) {
         if let Phase::Http(http) = &mut self.phase {

@@ -22,7 +22,7 @@ use crate::conn::{
 };
 use crate::engine::Engine;
 use crate::http::facts::Host;
-use crate::limits::{ACCEPT_PAUSE_MS, FULL_LINE_MS, STOP_TURNS_MAX};
+use crate::limits::{ACCEPT_PAUSE_MS, FULL_LINE_MS, RECLAIM_IDLE_MS, RECLAIM_MAX, STOP_TURNS_MAX};
 use crate::observe::log::Logs;
 use crate::observe::stats::{Counter, Shared, Stats};
 use crate::prng::Prng;
@@ -84,7 +84,8 @@ pub struct Worker<E: Engine> {
     balancers: Vec<Balancer>,
     host: Host,
     listeners: Vec<Listener>,
-    /// Clients that were accepted while an upstream took the slot meant for them.
+    /// Clients that were accepted and find no place yet; at most one for each listener, whose
+    /// further clients wait in the listen queue.
     parked: VecDeque<(usize, Handle)>,
     mailbox: Mailbox,
     logs: Logs,
@@ -98,10 +99,12 @@ pub struct Worker<E: Engine> {
     vacant: Vec<u32>,
     serial: u64,
     stage: Stage,
-    /// True exactly while there is no slot for a client.
+    /// True exactly while a client waits here for a place.
     full: bool,
     /// When the next line may say so.
     full_again: Instant,
+    /// When idle clients may be let go again.
+    idle_again: Instant,
     events: Vec<Completion>,
     ops: Ops,
     nodelay: Vec<ConnId>,
@@ -155,6 +158,7 @@ impl<E: Engine> Worker<E> {
             stage: Stage::Serving,
             full: false,
             full_again: now.mono,
+            idle_again: now.mono,
             events: Vec::new(),
             ops: Ops::new(),
             nodelay: Vec::new(),
@@ -241,37 +245,61 @@ impl<E: Engine> Worker<E> {
             Stage::Stopping(_) => Some(self.engine.now().mono.plus_ms(ACCEPT_PAUSE_MS)),
         };
         let paused = self.listeners.iter().filter_map(|listener| listener.paused_until).min();
-        [self.wheel.next(), drained, paused].into_iter().flatten().min()
+        let reclaim = self.full.then_some(self.idle_again);
+        [self.wheel.next(), drained, paused, reclaim].into_iter().flatten().min()
     }
 
-    /// An accept is only in flight while a slot is free for its client.
+    /// Lets clients in: first those that are waiting here, then those in the listen queues.
     fn accept_more(&mut self) {
         if self.stage != Stage::Serving {
             return;
         }
-        while self.conns.room() > 0
+        while self.has_place()
             && let Some((number, handle)) = self.parked.pop_front()
         {
             self.accepted(number, handle);
         }
         let now = self.engine.now();
-        let room = self.conns.room();
-        if room == 0 && !self.full {
+        let is_full = !self.parked.is_empty();
+        if is_full && !self.full {
             self.tell_full(now);
         }
-        self.full = room == 0;
-        let mut claimed = 0;
+        self.full = is_full;
+        if is_full {
+            return self.let_idle_go(now.mono);
+        }
         for listener in &mut self.listeners {
             if listener.paused_until.is_some_and(|until| until > now.mono) {
                 continue;
             }
             listener.paused_until = None;
-            if !self.conns.is_idle(listener.conn, Lane::Recv) {
-                claimed += 1;
-            } else if claimed < room {
-                claimed += 1;
+            if self.conns.is_idle(listener.conn, Lane::Recv) {
                 self.conns.push(listener.conn, Op::Accept, &mut self.ops);
             }
+        }
+    }
+
+    /// Whether another client would also find a slot for its upstream.
+    fn has_place(&self) -> bool {
+        let sessions_max = (self.config.process.worker_connections / 2).max(1);
+        self.sessions_live() < sessions_max && self.conns.room() >= 2
+    }
+
+    /// Somebody waits: the clients that have owed us a request for longest make room, as in nginx.
+    fn let_idle_go(&mut self, now: Instant) {
+        if now < self.idle_again {
+            return;
+        }
+        self.idle_again = now.plus_ms(RECLAIM_IDLE_MS);
+        let idle = |(slot, session): (usize, &Option<Box<Session>>)| {
+            let since = session.as_ref()?.idle_since()?;
+            (now.since_ms(since) >= RECLAIM_IDLE_MS).then_some((since, slot))
+        };
+        let mut idle: Vec<_> = self.sessions.iter().enumerate().filter_map(idle).collect();
+        idle.sort_unstable();
+        for (_, slot) in idle.into_iter().take(RECLAIM_MAX) {
+            let slot = u32::try_from(slot).expect("sessions are fewer than connections");
+            self.with_session(slot, |session, io| session.abort(Reason::Full, io));
         }
     }
 
@@ -338,7 +366,8 @@ impl<E: Engine> Worker<E> {
 
     fn on_listener(&mut self, number: usize, event: Event) {
         match event {
-            Event::Accepted(handle) => self.accepted(number, handle),
+            // In its turn: those that came before may be waiting still.
+            Event::Accepted(handle) => self.parked.push_back((number, handle)),
             Event::Failed { errno, .. } if errno != libc::ECANCELED => {
                 let now = self.engine.now();
                 self.stats.count(Counter::AcceptErrors);

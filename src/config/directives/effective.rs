@@ -109,8 +109,9 @@ pub(super) const ROWS: &[Row] = &[
         (1, 1),
         "NUMBER",
         Action::Number(|draft| &mut draft.process.worker_connections, 2, 1 << 24),
-        "Connections of one worker at a time, those to upstreams included: a tunnel is two. A full \
-         worker stops accepting until a connection ends.",
+        "Connections of one worker at a time, those to upstreams included, so half of them may be \
+         clients. When they are taken, further clients wait in the listen queue, and clients that \
+         are idle for a second make room for them.",
     )
     .default("512"),
     Row::new(
