@@ -114,7 +114,9 @@ mod tests {
     fn an_upgrade_with_a_body_is_refused() {
         let rest = "Connection: upgrade\r\nUpgrade: websocket";
         let refused = Err(Fault::UpgradeWithBody);
-        check(&format!("GET / HTTP/1.1\r\n{rest}\r\nContent-Length: 1"), refused);
+        for method in ["GET", "POST"] {
+            check(&format!("{method} / HTTP/1.1\r\n{rest}\r\nContent-Length: 1"), refused.clone());
+        }
         check(&format!("GET / HTTP/1.1\r\n{rest}\r\nTransfer-Encoding: chunked"), refused);
     }
 
