@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -22,6 +23,9 @@ const AVAILABLE_MIN: u64 = 1024 * 1024 * 1024;
 const DISTURBED_MAX: f64 = 0.10;
 /// How often that is done for one measurement.
 const DISCARDS_MAX: u32 = 3;
+/// How long to wait for a quiet machine, before one measurement and in a whole run.
+const PATIENCE_ONCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// Measures what the options ask for and writes the results.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
@@ -38,6 +42,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     peer::pin(LOAD_CPU)
         .map_err(|error| io::Error::other(format!("two CPUs are needed: {error}")))?;
     let machine = Machine::describe(options);
+    let mut patience = if options.is_careful { PATIENCE } else { Duration::ZERO };
     let mut results = Results {
         scenarios: options.scenarios.clone(),
         peers: peers.iter().map(|peer| peer.name.clone()).collect(),
@@ -47,7 +52,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         for repetition in 0..options.repetitions {
             for turn in 0..peers.len() {
                 let which = (turn + repetition) % peers.len();
-                let one = repeat(options, scenario, peers[which])?;
+                let one = repeat(options, scenario, peers[which], &mut patience)?;
                 tell(scenario, peers[which], &one);
                 results.cells.entry((number, which)).or_default().push(one);
             }
@@ -91,14 +96,22 @@ fn chosen<'a>(known: &'a [Peer], options: &Options) -> io::Result<Vec<&'a Peer>>
 }
 
 /// Measures once, and again while something else disturbs the machine.
-fn repeat(options: &Options, scenario: &Scenario, peer: &Peer) -> io::Result<Repetition> {
+fn repeat(
+    options: &Options,
+    scenario: &Scenario,
+    peer: &Peer,
+    patience: &mut Duration,
+) -> io::Result<Repetition> {
     if meter::available()? < AVAILABLE_MIN {
         return Err(io::Error::other("the machine has too little memory left"));
     }
     let mut discarded = 0;
     loop {
+        let lock = turn()?;
+        *patience = patience.saturating_sub(meter::quiet((*patience).min(PATIENCE_ONCE))?);
         let load_average = meter::load_average();
         let outcome = measure(options, scenario, peer).map_err(|error| error.to_string());
+        drop(lock);
         let is_disturbed =
             outcome.as_ref().is_ok_and(|sample| sample.spent.disturbed() > DISTURBED_MAX);
         if !options.is_careful || !is_disturbed || discarded == DISCARDS_MAX {
@@ -109,7 +122,6 @@ fn repeat(options: &Options, scenario: &Scenario, peer: &Peer) -> io::Result<Rep
 }
 
 fn measure(options: &Options, scenario: &Scenario, peer: &Peer) -> io::Result<Sample> {
-    let _turn = turn()?;
     let stage = Stage::set(peer, &options.upsplice)?;
     let site = Site { target: stage.target, meter: &stage.meter, times: options.times };
     let load = if options.is_test { scenario.load.tiny() } else { scenario.load };

@@ -2,15 +2,18 @@
 
 use std::fs;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
-use crate::poller;
+use crate::poller::{self, Poller};
 
 /// A proxy with more processes than this is not one of ours.
 const TREE_MAX: usize = 64;
+
+/// How long a look at the machine takes.
+const LOOK_MS: u8 = 200;
 
 /// A tick of the counters in `/proc/stat`.
 const TICK: Duration = Duration::from_millis(10);
@@ -39,6 +42,8 @@ pub(crate) struct Spent {
     pub(crate) proxy: Duration,
     pub(crate) backend: Duration,
     pub(crate) load: Duration,
+    /// How long a load that does not sleep waited; the backend ran meanwhile, if it had to.
+    pub(crate) waited: Duration,
     /// CPU time that none of the three took: other programs, and interrupts the kernel charges to
     /// nobody. In steps of a hundredth of a second.
     pub(crate) others: Duration,
@@ -49,7 +54,11 @@ pub(crate) struct Spent {
 impl Spent {
     /// The share of the window in which load and backend kept their common CPU busy.
     pub(crate) fn load_busy(&self) -> f64 {
-        (self.load + self.backend).as_secs_f64() / self.wall.as_secs_f64().max(1e-9)
+        let load = match self.waited {
+            Duration::ZERO => self.load,
+            waited => self.wall.saturating_sub(waited),
+        };
+        (load + self.backend).as_secs_f64() / self.wall.as_secs_f64().max(1e-9)
     }
 
     /// What others took, as a share of one CPU.
@@ -91,6 +100,7 @@ impl Meter {
             proxy,
             backend,
             load,
+            waited: Duration::ZERO,
             others: busy.saturating_sub(proxy + backend + load),
             stolen: end.machine.stolen.saturating_sub(start.machine.stolen),
         })
@@ -150,6 +160,22 @@ fn slab() -> io::Result<u64> {
 /// What the machine could still hand out, in bytes.
 pub(crate) fn available() -> io::Result<u64> {
     Ok(kilobytes(&fs::read_to_string("/proc/meminfo")?, "MemAvailable:"))
+}
+
+/// Waits until others leave the machine alone, and no longer than `patience`. Returns how long that
+/// took. Nobody tells when a machine is quiet: it is looked at.
+pub(crate) fn quiet(patience: Duration) -> io::Result<Duration> {
+    let start = Instant::now();
+    let (mut poller, mut nothing) = (Poller::new()?, Vec::new());
+    while start.elapsed() < patience {
+        let before = Machine::read()?;
+        poller.wait(&mut nothing, LOOK_MS)?;
+        let busy = Machine::read()?.busy - before.busy;
+        if busy <= TICK {
+            break;
+        }
+    }
+    Ok(start.elapsed())
 }
 
 /// The load average of the last minute.

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sched::sched_yield;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -44,6 +45,21 @@ impl Poller {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP;
         let event = EpollEvent::new(flags | EpollFlags::EPOLLET, key as u64);
         Ok(self.epoll.add(descriptor, event)?)
+    }
+
+    /// As [`Poller::wait`], but without letting the CPU fall asleep, or its waking would be
+    /// measured: looks again and again until something happened or the moment came, and lets the
+    /// backend run in between. Returns the nanoseconds it waited, those of the backend included.
+    pub(crate) fn spin(&mut self, keys: &mut Vec<usize>, until_ns: u64) -> io::Result<u64> {
+        self.wait(keys, 0)?;
+        let start_ns = now_ns()?;
+        let mut seen_ns = start_ns;
+        while keys.is_empty() && seen_ns < until_ns {
+            sched_yield()?;
+            self.wait(keys, 0)?;
+            seen_ns = now_ns()?;
+        }
+        Ok(seen_ns - start_ns)
     }
 
     /// Puts the keys of what happened into `keys`, in place of what is there. Returns after

@@ -175,6 +175,7 @@ fn figures(one: &Repetition) -> Vec<(&'static str, Json)> {
                 ("proxy_cpu_s", spent.proxy),
                 ("backend_cpu_s", spent.backend),
                 ("load_cpu_s", spent.load),
+                ("load_waited_s", spent.waited),
                 ("others_cpu_s", spent.others),
                 ("stolen_s", spent.stolen),
             ];

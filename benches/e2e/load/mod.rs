@@ -123,7 +123,7 @@ impl Site<'_> {
         let opens_ns = poller::now_ns()? + poller::nanoseconds(warm);
         let closes_ns = opens_ns + poller::nanoseconds(self.times.window);
         let meter = self.meter;
-        Ok(Window { meter, opens_ns, closes_ns, start: None, spent: None })
+        Ok(Window { meter, opens_ns, closes_ns, start: None, spent: None, waited_ns: 0 })
     }
 }
 
@@ -155,6 +155,8 @@ struct Window<'a> {
     closes_ns: u64,
     start: Option<Reading>,
     spent: Option<Spent>,
+    /// How long a load that does not sleep waited while the window was open.
+    waited_ns: u64,
 }
 
 impl Window<'_> {
@@ -182,6 +184,13 @@ impl Window<'_> {
         Ok(Phase::Drain)
     }
 
+    /// Notes that a load that does not sleep waited.
+    fn waited(&mut self, time_ns: u64) {
+        if self.start.is_some() && self.spent.is_none() {
+            self.waited_ns += time_ns;
+        }
+    }
+
     /// Closes the window now, for loads that count until everything has arrived.
     fn close(&mut self) -> io::Result<()> {
         if let Some(start) = &self.start {
@@ -192,7 +201,8 @@ impl Window<'_> {
 
     /// The sample of a load that did something `count` times in the window.
     fn sample(self, count: u64, latency: Option<Histogram<u64>>) -> io::Result<Sample> {
-        let spent = self.spent.ok_or_else(|| io::Error::other("the window did not close"))?;
+        let mut spent = self.spent.ok_or_else(|| io::Error::other("the window did not close"))?;
+        spent.waited = Duration::from_nanos(self.waited_ns);
         if count == 0 {
             return Err(io::Error::other("nothing happened in the window"));
         }

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use crate::frame::{Party, Pattern};
 use crate::load::{Client, Phase, READ, Sample, Site, ended, histogram};
-use crate::poller::{self, Got, Poller, Ticker};
+use crate::poller::{self, Got, Poller};
 
 /// Messages of one connection that wait for their echo; more mean that the rate is not reached.
 const WAITING_MAX: usize = 4096;
-
-const TICKS: usize = usize::MAX;
 
 struct Caller {
     client: Client,
@@ -86,17 +84,12 @@ pub(super) fn run(
     let interval_ns = poller::nanoseconds(interval);
     let mut window = site.window()?;
     let mut next_ns = poller::now_ns()? + interval_ns;
-    let ticker = Ticker::new(next_ns, interval)?;
-    poller.add(&ticker, TICKS)?;
     let (mut keys, mut buffer) = (Vec::new(), vec![0; READ]);
     let (mut count, mut sent, mut latency) = (0, 0, histogram()?);
     loop {
-        poller.wait(&mut keys, 100)?;
+        let waited_ns = poller.spin(&mut keys, next_ns)?;
+        window.waited(waited_ns);
         for &key in &keys {
-            if key == TICKS {
-                ticker.note()?;
-                continue;
-            }
             let caller = &mut callers[key];
             caller.flush(&mut pattern)?;
             // One moment for all that one read brings.
@@ -111,14 +104,18 @@ pub(super) fn run(
         }
         let now_ns = poller::now_ns()?;
         let phase = window.phase(now_ns)?;
-        while phase != Phase::Drain && next_ns <= now_ns {
+        while next_ns <= now_ns {
+            next_ns += interval_ns;
+            if phase == Phase::Drain {
+                continue;
+            }
             let caller = &mut callers[sent % connections];
             if caller.waiting.len() >= WAITING_MAX {
                 return Err(io::Error::other("the rate is not reached"));
             }
-            caller.waiting.push_back(next_ns);
+            caller.waiting.push_back(next_ns - interval_ns);
             caller.flush(&mut pattern)?;
-            (sent, next_ns) = (sent + 1, next_ns + interval_ns);
+            sent += 1;
         }
         if phase == Phase::Drain && callers.iter().all(|caller| caller.waiting.is_empty()) {
             return window.sample(count, Some(latency));

@@ -1,10 +1,16 @@
 //! Closed loop: each connection has one message in flight.
+//!
+//! A single connection is about latency: its load does not sleep, so that only the proxy's waking
+//! is measured.
 
 use std::io;
 
 use crate::frame::{Party, Pattern};
 use crate::load::{Client, Phase, READ, Sample, Site, ended, histogram};
 use crate::poller::{self, Got, Poller};
+
+/// How often a load that spins looks at the time.
+const LOOK_NS: u64 = 100_000_000;
 
 /// A connection and its message.
 struct Player {
@@ -73,7 +79,12 @@ pub(super) fn run(site: &Site<'_>, connections: usize, size: usize) -> io::Resul
         player.serve(&mut pattern, poller::now_ns()?)?;
     }
     while in_flight > 0 {
-        poller.wait(&mut keys, 100)?;
+        if connections == 1 {
+            let waited_ns = poller.spin(&mut keys, poller::now_ns()? + LOOK_NS)?;
+            window.waited(waited_ns);
+        } else {
+            poller.wait(&mut keys, 100)?;
+        }
         let phase = window.phase(poller::now_ns()?)?;
         for &key in &keys {
             let player = &mut players[key];
