@@ -52,13 +52,15 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    /// The share of the window in which load and backend kept their common CPU busy.
+    /// The share of the window in which load and backend kept their common CPU busy; an upper bound
+    /// where the load does not sleep, for what the backend ran outside its waiting counts twice.
     pub(crate) fn load_busy(&self) -> f64 {
         let load = match self.waited {
             Duration::ZERO => self.load,
             waited => self.wall.saturating_sub(waited),
         };
-        (load + self.backend).as_secs_f64() / self.wall.as_secs_f64().max(1e-9)
+        let busy = (load + self.backend).min(self.wall);
+        busy.as_secs_f64() / self.wall.as_secs_f64().max(1e-9)
     }
 
     /// What others took, as a share of one CPU.
