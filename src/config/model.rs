@@ -6,7 +6,7 @@
 use regex::bytes::Regex;
 
 use crate::conn::Addr;
-use crate::http::variables::{Template, Variable};
+use crate::http::variables::Template;
 
 /// An index into [`Config::servers`].
 pub type ServerId = usize;
@@ -393,12 +393,4 @@ pub struct Map {
     pub default: Template,
     /// `hostnames`: a trailing dot of the source is ignored.
     pub hostnames: bool,
-}
-
-impl Map {
-    /// The variable by which templates refer to this map.
-    #[must_use]
-    pub const fn variable(index: usize) -> Variable {
-        Variable::Map(index)
-    }
 }

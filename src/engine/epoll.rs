@@ -16,9 +16,7 @@ use nix::sys::epoll::{Epoll as Queue, EpollCreateFlags, EpollEvent, EpollFlags, 
 use super::Engine;
 use super::probe::SetupError;
 use crate::clock::{Instant, Now};
-use crate::conn::{
-    Addr, Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token,
-};
+use crate::conn::{Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token};
 use crate::limits::{EVENTS_PER_TURN, GROWTH_PER_TURN};
 use crate::sys::eventfd::Bell;
 use crate::sys::socket::{self, Progress};
@@ -410,12 +408,6 @@ impl Engine for Epoll {
 
     fn discard(&mut self, handle: Handle) {
         socket::close(socket::from_handle(handle), true);
-    }
-
-    fn local(&self, conn: ConnId) -> Option<Addr> {
-        let slot = self.slots.get(conn.index())?;
-        let fd = slot.fd.as_ref().filter(|_| slot.generation == conn.generation())?;
-        socket::local(fd.as_fd())
     }
 
     fn set_nodelay(&mut self, conn: ConnId) {

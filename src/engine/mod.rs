@@ -41,10 +41,6 @@ pub trait Engine {
     /// Closes a socket that found no slot, with RST.
     fn discard(&mut self, handle: Handle);
 
-    /// The local address of a connected connection (`$upstream` side of the log); `None` if it has
-    /// no socket yet.
-    fn local(&self, conn: ConnId) -> Option<crate::conn::Addr>;
-
     /// Applies `TCP_NODELAY` to a client's connection; does nothing on a unix socket.
     fn set_nodelay(&mut self, conn: ConnId);
 

@@ -494,12 +494,6 @@ impl Engine for Uring {
         socket::close(socket::from_handle(handle), true);
     }
 
-    fn local(&self, conn: ConnId) -> Option<Addr> {
-        let slot = self.slots.get(conn.index())?;
-        let fd = slot.fd.as_ref().filter(|_| slot.generation == conn.generation())?;
-        socket::local(fd.as_fd())
-    }
-
     fn set_nodelay(&mut self, conn: ConnId) {
         if let Some(Slot { fd: Some(fd), .. }) = self.slot(conn) {
             socket::set_nodelay(fd.as_fd());

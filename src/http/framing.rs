@@ -197,21 +197,6 @@ impl BodyReader {
     }
 }
 
-/// Appends content as one chunk, for a receiver that expects chunks; nothing for no content.
-pub fn encode_chunk(content: &[u8], out: &mut Vec<u8>) {
-    use std::io::Write as _;
-    if content.is_empty() {
-        return;
-    }
-    // Writing to memory cannot fail.
-    let _ = write!(out, "{:x}\r\n", content.len());
-    out.extend_from_slice(content);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// What ends a chunked body without trailers.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,14 +311,5 @@ mod tests {
         let mut chunks = BodyReader::new(Body::Chunked, 5).unwrap();
         assert!(chunks.consume(b"3\r\nabc\r\n2\r\nde\r\n").is_ok());
         assert_eq!(chunks.consume(b"1\r\nf"), Err(Fault::BodyTooLarge));
-    }
-
-    #[test]
-    fn content_becomes_chunks() {
-        let mut out = Vec::new();
-        encode_chunk(&[b'x'; 17], &mut out);
-        encode_chunk(b"", &mut out);
-        out.extend_from_slice(LAST_CHUNK);
-        assert_eq!(out, b"11\r\nxxxxxxxxxxxxxxxxx\r\n0\r\n\r\n");
     }
 }

@@ -1,6 +1,6 @@
 //! Bodies in pieces, against a reference that is slow and plain.
 
-use upsplice::http::framing::{Body, BodyReader, LAST_CHUNK, encode_chunk};
+use upsplice::http::framing::{Body, BodyReader};
 use upsplice::prng::Prng;
 
 use crate::fixture::{pick, pieces};
@@ -93,7 +93,7 @@ fn random_body(prng: &mut Prng) -> Vec<u8> {
     if prng.chance(1, 3) {
         body.extend_from_slice(b"0;last=\"yes\"\r\nX-Sum: 12\r\nY:\r\n\r\n");
     } else {
-        body.extend_from_slice(LAST_CHUNK);
+        body.extend_from_slice(b"0\r\n\r\n");
     }
     body.extend_from_slice(&b"GET / HTTP/1.1\r\n"[..pick(prng, 17)]);
     body
@@ -144,4 +144,14 @@ fn a_body_is_passed_on_untouched_up_to_its_end() {
         }
         assert_eq!((passed, reader.is_done()), (end, true), "seed {seed}");
     }
+}
+
+/// Appends content as one chunk; nothing for no content, which would be the last chunk.
+fn encode_chunk(content: &[u8], out: &mut Vec<u8>) {
+    if content.is_empty() {
+        return;
+    }
+    out.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
+    out.extend_from_slice(content);
+    out.extend_from_slice(b"\r\n");
 }

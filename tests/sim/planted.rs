@@ -5,7 +5,7 @@
 //! worker's own code had made the mistake. The product has no switch for any of them.
 
 use upsplice::clock::{Instant, Now};
-use upsplice::conn::{Addr, Completion, ConnId, Ends, Event, Handle, Lane, Load, Op};
+use upsplice::conn::{Completion, ConnId, Ends, Event, Handle, Lane, Load, Op};
 use upsplice::engine::Engine;
 use upsplice::engine::sim::Sim;
 use upsplice::worker::chunks::Chunks;
@@ -96,10 +96,6 @@ impl Engine for Planted {
 
     fn discard(&mut self, handle: Handle) {
         self.sim.discard(handle);
-    }
-
-    fn local(&self, conn: ConnId) -> Option<Addr> {
-        self.sim.local(conn)
     }
 
     fn set_nodelay(&mut self, conn: ConnId) {

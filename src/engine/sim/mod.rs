@@ -194,10 +194,6 @@ impl Engine for Sim {
         self.0.borrow_mut().discard(&handle);
     }
 
-    fn local(&self, conn: ConnId) -> Option<Addr> {
-        self.0.borrow().local(conn)
-    }
-
     fn set_nodelay(&mut self, _conn: ConnId) {}
 
     fn push(&mut self, conn: ConnId, op: Op, chunks: &mut Chunks) {

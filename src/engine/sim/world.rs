@@ -271,16 +271,6 @@ impl World {
         self.judge_turn(started, events.len() > before);
     }
 
-    /// The address of the engine's end.
-    pub(super) fn local(&self, conn: ConnId) -> Option<Addr> {
-        let slot = self.slots.get(&conn.index()).filter(|slot| slot.id == conn)?;
-        match slot.socket {
-            Socket::None => None,
-            Socket::Listener(index) => Some(self.listeners[index].addr.clone()),
-            Socket::Stream(end) => Some(self.net.end(end).local.clone()),
-        }
-    }
-
     // ---- the harness's side ----
 
     pub(super) fn listen(&mut self, addr: Addr) -> Handle {
