@@ -17,7 +17,7 @@ use super::Engine;
 use super::probe::SetupError;
 use crate::clock::{Instant, Now};
 use crate::conn::{Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token};
-use crate::limits::{EVENTS_PER_TURN, GROWTH_PER_TURN};
+use crate::limits::{CHUNK_BYTES, EVENTS_PER_TURN, FULL_RECEIVES_MIN, GROWTH_PER_TURN};
 use crate::sys::eventfd::Bell;
 use crate::sys::socket::{self, Progress};
 use crate::sys::{clock, clock::NS_PER_MS};
@@ -71,6 +71,8 @@ struct Slot {
     /// Whether a read may find something. Cleared by a read that emptied the socket, set by an
     /// edge: saves the read that would only say EAGAIN.
     input: bool,
+    /// How many reads in a row have filled at least a chunk.
+    full: u8,
     /// `input` is never cleared again.
     input_lasts: bool,
 }
@@ -257,7 +259,10 @@ impl Epoll {
                 }
             },
             RecvLane::Recv(step) => {
-                let free = chunks.take_free();
+                // What keeps filling chunks is part of more.
+                let bulk = slot.full >= FULL_RECEIVES_MIN;
+                let large = if bulk { chunks.take_large() } else { None };
+                let free = large.or_else(|| chunks.take_free());
                 let grows = free.is_none();
                 let grown = || may_grow.then(|| chunks.take()).flatten();
                 let Some(mut chunk) = free.or_else(grown) else {
@@ -267,6 +272,8 @@ impl Epoll {
                 };
                 let outcome = socket::recv(fd.as_fd(), chunks.bytes_mut(&mut chunk));
                 let short = !matches!(outcome, Ok(count) if count == chunk.len());
+                let full = outcome.is_ok_and(|count| count >= CHUNK_BYTES);
+                slot.full = if full { slot.full.saturating_add(1) } else { 0 };
                 if short && !slot.input_lasts {
                     slot.input = false;
                 }

@@ -30,15 +30,15 @@ use crate::conn::{
     Addr, Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token,
 };
 use crate::limits::{
-    BUFFER_RING_ENTRIES, CHUNK_BYTES, COMPLETION_ENTRIES_MIN, EVENTS_PER_TURN, JOIN_MS_MAX,
-    SUBMISSION_ENTRIES,
+    BUFFER_RING_ENTRIES, CHUNK_BYTES, COMPLETION_ENTRIES_MIN, EVENTS_PER_TURN, FULL_RECEIVES_MIN,
+    JOIN_MS_MAX, LARGE_CHUNK_BYTES, SUBMISSION_ENTRIES,
 };
 use crate::sys::buffer_ring::BufferRing;
 use crate::sys::clock;
 use crate::sys::eventfd::Bell;
 use crate::sys::ring::{Done, Patience, Ring};
 use crate::sys::socket::{self, Progress};
-use crate::worker::chunks::Chunks;
+use crate::worker::chunks::{Chunk, Chunks};
 
 /// The bits of operations whose outcome does not matter; no [`Token`] has them.
 const NOBODY: u64 = u64::MAX;
@@ -49,6 +49,10 @@ const MAILBOX: u64 = Token::new(ConnId::MAILBOX, Lane::Recv).bits();
 /// A chunk's size, as the kernel wants it.
 #[allow(clippy::cast_possible_truncation, reason = "16 KB fit 32 bits")]
 const CHUNK_LEN: u32 = CHUNK_BYTES as u32;
+
+/// A large chunk's.
+#[allow(clippy::cast_possible_truncation, reason = "128 KB fit 32 bits")]
+const LARGE_CHUNK_LEN: u32 = LARGE_CHUNK_BYTES as u32;
 
 /// Executes operations on one io_uring; must stay on the thread that made it.
 #[derive(Debug)]
@@ -76,10 +80,12 @@ struct Slot {
     send: SendLane,
     /// The last receive emptied the socket, so the next one should wait before it tries.
     drained: bool,
+    /// How many receives in a row have filled at least a chunk and left more.
+    full: u8,
     listener: Option<Box<Listener>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Debug, Default)]
 enum RecvLane {
     #[default]
     Idle,
@@ -87,6 +93,8 @@ enum RecvLane {
     Accept { cancelled: bool },
     /// A receive is in the kernel; one that is cancelled must not go hungry any more.
     Recv { cancelled: bool },
+    /// A receive into a large chunk is in the kernel; the lane keeps the chunk for it.
+    Large(Chunk),
     /// A receive waits in `hungry`.
     Hungry,
 }
@@ -169,9 +177,25 @@ impl Uring {
         }
     }
 
-    /// Submits a receive, unless others wait for a buffer already.
-    fn recv(&mut self, conn: ConnId) {
+    /// Submits a receive, unless others wait for a buffer already. One that is known to find more
+    /// than a chunk goes into a large one; that it finds something is why a connection which waits
+    /// never holds one.
+    #[allow(unsafe_code)]
+    fn recv(&mut self, conn: ConnId, chunks: &mut Chunks) {
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
+        if slot.full >= FULL_RECEIVES_MIN
+            && let Some(fd) = &slot.fd
+            && let Some(chunk) = chunks.take_large()
+        {
+            let bits = Token::new(conn, Lane::Recv).bits();
+            let (address, len) = (chunks.address(chunk.id()), LARGE_CHUNK_LEN);
+            // SAFETY: the chunk stays in the receive lane, where nobody touches it, until the
+            // completion; the engine joins its operations before the slots go, and a worker whose
+            // operations did not join never frees its pool.
+            unsafe { self.ring.recv_into(fd.as_fd(), address, len, bits) };
+            slot.recv = RecvLane::Large(chunk);
+            return;
+        }
         if !self.hungry.is_empty() {
             slot.recv = RecvLane::Hungry;
             return self.hungry.push_back(conn);
@@ -255,6 +279,7 @@ impl Uring {
                 *cancelled = true;
                 in_kernel = true;
             }
+            RecvLane::Large(_) => in_kernel = true,
             RecvLane::Hungry => {
                 slot.recv = RecvLane::Idle;
                 self.hungry.retain(|&other| other != conn);
@@ -305,7 +330,7 @@ impl Uring {
     }
 
     /// Makes an event of a completion; a few make none, or one for a later turn.
-    fn complete(&mut self, done: Done, chunks: &Chunks) -> Option<Completion> {
+    fn complete(&mut self, done: Done, chunks: &mut Chunks) -> Option<Completion> {
         if done.bits == MAILBOX {
             return self.woken(done);
         }
@@ -338,7 +363,16 @@ impl Uring {
         }
     }
 
-    fn received(&mut self, conn: ConnId, done: Done, chunks: &Chunks) -> Option<Event> {
+    fn received(&mut self, conn: ConnId, done: Done, chunks: &mut Chunks) -> Option<Event> {
+        let slot = tenant(&mut self.slots, conn)?;
+        slot.drained = !done.socket_nonempty();
+        let full = !slot.drained && usize::try_from(done.result).is_ok_and(|n| n >= CHUNK_BYTES);
+        slot.full = if full { slot.full.saturating_add(1) } else { 0 };
+        let lane = std::mem::take(&mut slot.recv);
+        if let RecvLane::Large(chunk) = lane {
+            return Some(received_large(chunk, done, chunks));
+        }
+        let cancelled = matches!(lane, RecvLane::Recv { cancelled: true });
         let load = match (done.buffer(), usize::try_from(done.result)) {
             (Some(number), Ok(len)) if len > 0 => self.larder.consume(number, len, chunks),
             // The end of the stream, or an error: older kernels spend a buffer on it all the same.
@@ -348,12 +382,9 @@ impl Uring {
             }
             (None, _) => None,
         };
-        let slot = tenant(&mut self.slots, conn)?;
-        let cancelled = slot.recv == RecvLane::Recv { cancelled: true };
-        slot.drained = !done.socket_nonempty();
-        slot.recv = RecvLane::Idle;
         match -done.result {
             libc::ENOBUFS if !cancelled => {
+                let slot = tenant(&mut self.slots, conn)?;
                 slot.recv = RecvLane::Hungry;
                 self.hungry.push_back(conn);
                 None
@@ -426,7 +457,7 @@ impl Uring {
     }
 
     /// Takes events that are known, then completions, until `limit` events are there.
-    fn collect(&mut self, chunks: &Chunks, events: &mut Vec<Completion>, limit: usize) {
+    fn collect(&mut self, chunks: &mut Chunks, events: &mut Vec<Completion>, limit: usize) {
         let room = (limit - events.len()).min(self.ready.len());
         events.extend(self.ready.drain(..room));
         let mut batch = std::mem::take(&mut self.batch);
@@ -449,6 +480,21 @@ fn submit_recv(ring: &mut Ring, conn: ConnId, slot: &mut Slot) {
     let Some(fd) = &slot.fd else { return };
     ring.recv(fd.as_fd(), CHUNK_LEN, slot.drained, Token::new(conn, Lane::Recv).bits());
     slot.recv = RecvLane::Recv { cancelled: false };
+}
+
+/// The outcome of a receive into a large chunk.
+fn received_large(mut chunk: Chunk, done: Done, chunks: &mut Chunks) -> Event {
+    match usize::try_from(done.result) {
+        Ok(len) if len > 0 => {
+            chunk.truncate(len);
+            return Event::Received(Load::Chunk(chunk));
+        }
+        _ => chunks.give(chunk),
+    }
+    match -done.result {
+        0 => Event::Received(Load::EMPTY),
+        errno => Event::Failed { errno, load: None },
+    }
 }
 
 /// Gives a buffer of the pool to the kernel.
@@ -507,7 +553,7 @@ impl Engine for Uring {
         match op {
             Op::Accept => self.accept(conn),
             Op::Connect(to) => self.connect(conn, &to),
-            Op::Recv => self.recv(conn),
+            Op::Recv => self.recv(conn, chunks),
             Op::Send(load) => self.send(conn, load, chunks),
             Op::Shutdown => self.shutdown(conn),
             Op::Cancel => self.cancel(conn),

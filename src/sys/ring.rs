@@ -145,6 +145,16 @@ impl Ring {
         unsafe { self.push(entry.user_data(bits)) };
     }
 
+    /// Receives once into memory of the caller's.
+    ///
+    /// # Safety
+    /// The `len` bytes at `bytes` stay valid, and nobody else touches them, until the completion.
+    pub unsafe fn recv_into(&mut self, fd: BorrowedFd<'_>, bytes: *mut u8, len: u32, bits: u64) {
+        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), bytes, len).build().user_data(bits);
+        // SAFETY: promised by the caller.
+        unsafe { self.push(entry) };
+    }
+
     /// Sends once, as much as fits.
     ///
     /// # Safety

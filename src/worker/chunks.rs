@@ -6,7 +6,7 @@
 //! goes back to the system when its chunk comes home. Deliberately absent: who waits for a chunk
 //! (the engine knows which lanes are hungry), and any copy.
 
-use crate::limits::{CHUNK_BYTES, CHUNKS_BASE};
+use crate::limits::{CHUNK_BYTES, CHUNKS_BASE, LARGE_CHUNK_BYTES, LARGE_CHUNKS};
 use crate::sys::buffers::Buffers;
 
 use crate::conn::Load;
@@ -62,9 +62,20 @@ impl Chunk {
 pub struct Chunks {
     buffers: Buffers,
     free: Vec<u32>,
+    large: Option<Large>,
     out: usize,
     max: usize,
 }
+
+/// A few larger buffers for bulk; their numbers have [`LARGE`] set.
+#[derive(Debug)]
+struct Large {
+    buffers: Buffers,
+    free: Vec<u32>,
+}
+
+/// The bit that tells a large buffer's number from a chunk's.
+const LARGE: u32 = 1 << 31;
 
 impl Chunks {
     /// The pool of a worker with so many connections: the base, and room for one more chunk for
@@ -72,7 +83,7 @@ impl Chunks {
     /// do not read can tie up no more than that, and never keep the others from receiving.
     #[must_use]
     pub fn for_connections(count: usize) -> Self {
-        Self::new(CHUNKS_BASE, CHUNKS_BASE + count)
+        Self::new(CHUNKS_BASE, CHUNKS_BASE + count).with_large(LARGE_CHUNKS)
     }
 
     /// A pool of `base` chunks that may grow to `max`.
@@ -84,7 +95,25 @@ impl Chunks {
         assert!(base > 0 && base <= max, "a pool of {base} to {max} chunks");
         let buffers = Buffers::new(base, CHUNK_BYTES);
         let count = u32::try_from(base).expect("chunk counts fit 32 bits");
-        Self { buffers, free: (0..count).rev().collect(), out: 0, max }
+        Self { buffers, free: (0..count).rev().collect(), large: None, out: 0, max }
+    }
+
+    /// The same with `count` large buffers, at least one.
+    #[must_use]
+    pub fn with_large(mut self, count: usize) -> Self {
+        let numbers = u32::try_from(count).expect("chunk counts fit 32 bits");
+        let buffers = Buffers::new(count, LARGE_CHUNK_BYTES);
+        self.large =
+            Some(Large { buffers, free: (0..numbers).rev().map(|id| id | LARGE).collect() });
+        self
+    }
+
+    /// Lends a large buffer, if one is free.
+    #[allow(clippy::cast_possible_truncation, reason = "a chunk is far smaller than 4 GB")]
+    pub fn take_large(&mut self) -> Option<Chunk> {
+        let id = self.large.as_mut()?.free.pop()?;
+        self.out += 1;
+        Some(Chunk { id, start: 0, end: LARGE_CHUNK_BYTES as u32 })
     }
 
     /// Lends a chunk whose range is the whole buffer; grows the pool if it must and may.
@@ -110,7 +139,9 @@ impl Chunks {
     pub fn give(&mut self, chunk: Chunk) {
         debug_assert!(self.out > 0, "chunk {} came home twice", chunk.id);
         self.out -= 1;
-        if self.buffers.is_base(chunk.id) {
+        if let Some(large) = self.large.as_mut().filter(|_| chunk.id & LARGE != 0) {
+            large.free.push(chunk.id);
+        } else if self.buffers.is_base(chunk.id) {
             self.free.push(chunk.id);
         } else {
             self.buffers.shrink(chunk.id);
@@ -127,13 +158,21 @@ impl Chunks {
     /// The bytes of the claimed range.
     #[must_use]
     pub fn bytes(&self, chunk: &Chunk) -> &[u8] {
-        &self.buffers.bytes(chunk.id)[chunk.start as usize..chunk.end as usize]
+        let bytes = match &self.large {
+            Some(large) if chunk.id & LARGE != 0 => large.buffers.bytes(chunk.id & !LARGE),
+            _ => self.buffers.bytes(chunk.id),
+        };
+        &bytes[chunk.start as usize..chunk.end as usize]
     }
 
     /// The bytes of the claimed range, to write.
     #[must_use]
     pub fn bytes_mut(&mut self, chunk: &mut Chunk) -> &mut [u8] {
-        &mut self.buffers.bytes_mut(chunk.id)[chunk.start as usize..chunk.end as usize]
+        let bytes = match &mut self.large {
+            Some(large) if chunk.id & LARGE != 0 => large.buffers.bytes_mut(chunk.id & !LARGE),
+            _ => self.buffers.bytes_mut(chunk.id),
+        };
+        &mut bytes[chunk.start as usize..chunk.end as usize]
     }
 
     /// The bytes of a load, wherever they are.
@@ -148,7 +187,10 @@ impl Chunks {
     /// Where the buffer of a chunk begins, for an engine that lends it to the kernel.
     #[must_use]
     pub fn address(&self, id: u32) -> *mut u8 {
-        self.buffers.address(id)
+        match &self.large {
+            Some(large) if id & LARGE != 0 => large.buffers.address(id & !LARGE),
+            _ => self.buffers.address(id),
+        }
     }
 
     /// Names a chunk again that went to the kernel as a number: the kernel's claim ends here.
@@ -213,6 +255,24 @@ mod tests {
         assert_eq!((pool.out(), pool.buffers.live()), (0, 2));
         assert!(pool.take_free().is_some() && pool.take_free().is_some());
         assert!(pool.take_free().is_none());
+    }
+
+    #[test]
+    fn large_chunks_are_few_and_apart() {
+        let mut pool = Chunks::new(1, 1).with_large(2);
+        let mut small = pool.take().unwrap();
+        let mut large: Vec<Chunk> = std::iter::from_fn(|| pool.take_large()).collect();
+        assert_eq!((large.len(), large[0].len(), pool.out()), (2, LARGE_CHUNK_BYTES, 3));
+        pool.bytes_mut(&mut small).fill(1);
+        pool.bytes_mut(&mut large[0]).fill(2);
+        pool.bytes_mut(&mut large[1]).fill(3);
+        for (chunk, value) in [(&small, 1), (&large[0], 2), (&large[1], 3)] {
+            assert!(pool.bytes(chunk).iter().all(|&b| b == value));
+        }
+        large.drain(..).for_each(|chunk| pool.give(chunk));
+        pool.give(small);
+        assert_eq!(pool.out(), 0);
+        assert!(pool.take_large().is_some());
     }
 
     #[test]

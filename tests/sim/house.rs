@@ -105,7 +105,7 @@ pub(crate) fn worker(
         logs,
         stats: Arc::new(Shared::default()),
         seed,
-        chunks: Chunks::new(4, 1_024),
+        chunks: Chunks::new(4, 1_024).with_large(2),
     };
     (Worker::new(Planted::new(sim.clone(), bug), setup), memory, sender)
 }

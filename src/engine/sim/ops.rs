@@ -1,6 +1,7 @@
 //! How each operation is carried out: when it is ready, what it does, how a cancel ends it.
 
 use crate::conn::{Completion, ConnId, ConnectTo, Event, Lane, Load, Op};
+use crate::limits::CHUNK_BYTES;
 use crate::worker::chunks::Chunks;
 
 use super::net::{EndId, Holder};
@@ -181,7 +182,8 @@ impl World {
             };
         }
         let allowed = chunks.out() < self.net.faults.chunks_out_max;
-        let Some(mut chunk) = allowed.then(|| chunks.take()).flatten() else {
+        let large = if arrived > CHUNK_BYTES { chunks.take_large() } else { None };
+        let Some(mut chunk) = large.or_else(|| allowed.then(|| chunks.take()).flatten()) else {
             if pending.hurried {
                 return cancelled(pending);
             }
