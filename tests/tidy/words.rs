@@ -6,10 +6,6 @@ use crate::{Problem, problem};
 /// Macros that mark unfinished or forgotten work.
 const MACROS: &[&str] = &["todo", "unimplemented", "dbg"];
 
-/// Files with tests that only run when asked for, and why.
-const ON_DEMAND: &[(&str, &str)] =
-    &[("tests/real/churn.rs", "the body of a child process, which the test beside it starts")];
-
 /// Unfinished code, forgotten traces and tests that do not run.
 pub(crate) fn unfinished(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -20,10 +16,7 @@ pub(crate) fn unfinished(source: &Source) -> Vec<Problem> {
             }
         }
         let attribute = code.trim_start().trim_start_matches("#[").trim_start_matches("#![");
-        if attribute.len() < code.trim_start().len()
-            && attribute.starts_with("ignore")
-            && !ON_DEMAND.iter().any(|(path, _why)| source.path == *path)
-        {
+        if attribute.len() < code.trim_start().len() && attribute.starts_with("ignore") {
             problems.push(problem(source, line, "a test that does not run proves nothing"));
         }
     }
