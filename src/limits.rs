@@ -12,6 +12,7 @@ pub const CHUNK_BYTES: usize = 16 * 1024;
 pub const CHUNKS_BASE: usize = 256;
 
 const _: () = assert!(CHUNKS_BASE.is_power_of_two());
+const _: () = assert!(CHUNKS_BASE <= 32 * 1024, "a kernel buffer ring has at most 32768 entries");
 
 /// One large buffer, into which a receive goes that is known to find more than a chunk holds. It
 /// halves the cost of bulk against 16 KB; 256 KB gained little more and would fit a second-level
@@ -24,7 +25,6 @@ pub const FULL_RECEIVES_MIN: u8 = 2;
 
 /// Large buffers of a worker: 2 MB, touched only by bulk. Who finds none takes an ordinary chunk.
 pub const LARGE_CHUNKS: usize = 16;
-const _: () = assert!(CHUNKS_BASE <= 32 * 1024, "a kernel buffer ring has at most 32768 entries");
 
 /// Buffers by which a turn of the epoll engine may make the pool grow. A burst of messages is read
 /// as fast as the base comes home; only sends that stay blocked turn after turn make the pool grow
@@ -173,8 +173,9 @@ pub const DIAGNOSTIC_LINE_CHARS_MAX: usize = 200;
 /// not.
 pub const DIAGNOSTIC_MESSAGE_CHARS_MAX: usize = 1000;
 
-/// Bytes of a refused request's first line that the error log shows; the access log has it whole.
-pub const REFUSED_LINE_SHOWN_BYTES: usize = 256;
+/// Bytes of a request's first line that the error log shows; the access log has it whole. A tunnel
+/// keeps them for hours.
+pub const LINE_SHOWN_BYTES: usize = 256;
 
 /// Seconds between two complaints that log lines are being lost.
 pub const LOG_LOSS_NOTICE_S: u64 = 60;

@@ -14,10 +14,12 @@ use super::source::Span;
 pub(super) fn location(scope: &Scope, problems: &mut Problems) {
     let headers = scope.set_headers.as_deref().unwrap_or_default();
     let find = |name: &str| headers.iter().rfind(|header| header.name.eq_ignore_ascii_case(name));
-    let Some(upgrade) = find("Upgrade").filter(|header| header.value.constant() != Some(b""))
-    else {
-        return;
-    };
+    let upgrade = find("Upgrade");
+    if let Some(header) = upgrade.filter(|header| header.value.constant() == Some(b"")) {
+        problems
+            .warn(header.span, "an empty Upgrade value keeps WebSockets from opening")
+            .help("$http_upgrade, or no line: upgrades pass by themselves");
+    }
     if let Some((header, value)) =
         find("Connection").and_then(|header| Some((header, header.value.constant()?)))
     {
@@ -29,10 +31,14 @@ pub(super) fn location(scope: &Scope, problems: &mut Problems) {
                     format!("the Connection value \"{value}\" keeps WebSockets from opening"),
                 )
                 .help(
-                    "\"upgrade\", a map of $http_upgrade, or no line: upgrades pass by themselves",
+                    "\"upgrade\", a map of $http_upgrade, or no line: upgrades pass by themselves; \
+                     nothing to mend where none is wanted",
                 );
         }
     }
+    let Some(upgrade) = upgrade.filter(|header| header.value.constant() != Some(b"")) else {
+        return;
+    };
     if scope.proxy_read_timeout_ms.is_none() {
         problems.warn(upgrade.span, "a WebSocket that is silent for 60 s is closed here").help(
             "60 s is the default proxy_read_timeout: set it (proxy_read_timeout 1h;), or send \

@@ -115,7 +115,7 @@ mod tests {
         let rest = "Connection: upgrade\r\nUpgrade: websocket";
         let refused = Err(Fault::UpgradeWithBody);
         for method in ["GET", "POST"] {
-            check(&format!("{method} / HTTP/1.1\r\n{rest}\r\nContent-Length: 1"), refused.clone());
+            check(&format!("{method} / HTTP/1.1\r\n{rest}\r\nContent-Length: 1"), refused);
         }
         check(&format!("GET / HTTP/1.1\r\n{rest}\r\nTransfer-Encoding: chunked"), refused);
     }

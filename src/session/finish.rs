@@ -4,7 +4,7 @@ use crate::config::model::Level;
 use crate::http::answer::{self, Answer};
 use crate::http::facts::{Context, Facts};
 use crate::http::head::{RequestHead, first_line};
-use crate::limits::REFUSED_LINE_SHOWN_BYTES;
+use crate::limits::LINE_SHOWN_BYTES;
 use crate::reason::{Party, Reason, Timer};
 
 use super::Next;
@@ -156,20 +156,12 @@ impl Http {
 
     /// Who and what, for a line of the error log.
     pub(super) fn describe(facts: &Facts, exchange: &Exchange) -> String {
-        let request = exchange.request.as_ref().map_or_else(
-            || {
-                let line = first_line(&exchange.refused);
-                &line[..line.len().min(REFUSED_LINE_SHOWN_BYTES)]
-            },
-            |head| head.request_line(),
-        );
+        let head = exchange.request.as_ref();
+        let line = head.map_or_else(|| first_line(&exchange.refused), |head| head.request_line());
+        let request = &line[..line.len().min(LINE_SHOWN_BYTES)];
         let group = exchange.config.locations[exchange.location].proxy.as_ref();
-        let mut text = format!(
-            "client: {}, server: {}, request: \"{}\"",
-            facts.ends.peer,
-            facts.ends.local,
-            request.escape_ascii()
-        );
+        let mut text =
+            format!("client: {}, request: \"{}\"", facts.ends.peer, request.escape_ascii());
         if let (Some(proxy), Some(peer)) = (group, facts.last_peer()) {
             text.push_str(&format!(", upstream: {peer} of {}", proxy.host));
         }

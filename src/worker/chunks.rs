@@ -108,6 +108,11 @@ impl Chunks {
         self
     }
 
+    /// Makes the system give the base its memory now, for an engine that walks through all of it.
+    pub fn populate(&self) {
+        self.buffers.populate();
+    }
+
     /// Lends a large buffer, if one is free.
     #[allow(clippy::cast_possible_truncation, reason = "a chunk is far smaller than 4 GB")]
     pub fn take_large(&mut self) -> Option<Chunk> {

@@ -73,7 +73,7 @@ fn the_classic_mistakes_are_warned_of() {
              opened (remove the line: 1.1 is the default here)",
             "classic-mistakes.conf:17:13 warning: the Connection value \"\" keeps WebSockets from \
              opening (\"upgrade\", a map of $http_upgrade, or no line: upgrades pass by \
-             themselves)",
+             themselves; nothing to mend where none is wanted)",
             "classic-mistakes.conf:22:13 warning: a WebSocket that is silent for 60 s is closed \
              here (60 s is the default proxy_read_timeout: set it (proxy_read_timeout 1h;), or \
              send a ping more often)",

@@ -428,3 +428,20 @@ fn all_unknown_variables_of_a_text_are_told_and_nginx_s_own_by_name() {
         ],
     );
 }
+
+#[test]
+fn what_keeps_an_automatic_upgrade_from_happening_is_told() {
+    check(
+        In::Location,
+        "proxy_pass http://127.0.0.1:9; proxy_set_header Connection \"\";",
+        &["2:32 warning: the Connection value \"\" keeps WebSockets from opening (\"upgrade\", a \
+             map of $http_upgrade, or no line: upgrades pass by themselves; nothing to mend where \
+             none is wanted)"],
+    );
+    check(
+        In::Location,
+        "proxy_pass http://127.0.0.1:9; proxy_set_header Upgrade \"\";",
+        &["2:32 warning: an empty Upgrade value keeps WebSockets from opening ($http_upgrade, or \
+             no line: upgrades pass by themselves)"],
+    );
+}

@@ -68,6 +68,8 @@ pub(super) const GROUPS: &[Group] = &[
         title: "Files",
         why: "nothing is served from files",
         names: &[
+            "min_delete_depth",
+            "open_file_cache_events",
             "root",
             "alias",
             "index",
@@ -128,6 +130,7 @@ pub(super) const GROUPS: &[Group] = &[
         title: "Variables from elsewhere",
         why: "these variables are not supported yet; map covers the usual cases",
         names: &[
+            "ancient_browser_value",
             "geo",
             "split_clients",
             "real_ip_header",
@@ -218,6 +221,8 @@ pub(super) const GROUPS: &[Group] = &[
             "status",
             "status_zone",
             "client_body_in_file_only",
+            "epoll_events",
+            "proxy_send_lowat",
         ],
         prefixes: &["otel_", "opentracing", "zone_sync"],
     },

@@ -32,6 +32,10 @@ impl Larder {
 
     /// Provides what the pool can spare.
     pub(super) fn stock(&mut self, ring: &mut BufferRing, pool: &mut Chunks) {
+        if self.low.is_none() {
+            // The kernel walks through the ring in order, so every chunk is touched before long.
+            pool.populate();
+        }
         while !self.vacant.is_empty() {
             let chunk = match (pool.take_free(), self.low) {
                 (Some(chunk), _) => chunk,
