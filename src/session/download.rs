@@ -218,7 +218,13 @@ impl Http {
                 self.send_client(bytes, head_bytes, deadlines, io);
                 Next::Stay
             }
-            Err(fault) => self.over(Reason::Fault(Party::Upstream, fault), io),
+            Err(fault) => {
+                // Nothing of the answer has left, so the client can still be told.
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.download.begun = false;
+                }
+                self.fail(Reason::Fault(Party::Upstream, fault), deadlines, io)
+            }
         }
     }
 

@@ -404,3 +404,14 @@ fn bytes_meant_for_a_declined_tunnel_are_no_request_however_late_they_come() {
         assert!(log.len() == 1 && log[0].ends_with("GET /chat HTTP/1.1"), "{log:?}");
     }
 }
+
+#[test]
+fn a_body_that_is_wrong_from_its_first_byte_is_a_502() {
+    let mut bench = Bench::new("");
+    let client = bench.client(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let upstream = bench.accept();
+    bench.read_until(upstream, "\r\n\r\n");
+    bench.write(upstream, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n");
+    assert!(bench.read_until(client, "</html>\n").starts_with("HTTP/1.1 502 "));
+    assert!(bench.finish()[0].starts_with("502 upstream_fault:bad_chunk "));
+}
