@@ -23,6 +23,7 @@ impl Machine {
         let memory = memory.lines().next().and_then(|line| line.split_whitespace().nth(1));
         let gigabytes = memory.and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1e6;
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
         let upsplice = options.upsplice.to_string_lossy();
         let root = env!("CARGO_MANIFEST_DIR");
         let commit = ["-C", root, "describe", "--always", "--dirty", "--exclude", "*"];
@@ -32,6 +33,7 @@ impl Machine {
                 ("CPU", format!("{cpus} × {model}{}", if is_virtual { ", virtual" } else { "" })),
                 ("memory", format!("{gigabytes:.0} GB")),
                 ("kernel", kernel.trim().to_owned()),
+                ("congestion control", congestion.unwrap_or_default().trim().to_owned()),
                 ("upsplice", format!("{} ({})", said(&upsplice, "-v"), output("git", &commit))),
                 ("nginx", said("nginx", "-v")),
                 ("HAProxy", said("haproxy", "-v")),
