@@ -61,6 +61,11 @@ pub const PROBE_MS_MAX: u64 = 1_000;
 /// Events an engine reports per turn; bounds how long timers and the mailbox wait.
 pub const EVENTS_PER_TURN: usize = 1024;
 
+/// Operations that a turn's events ask for in an ordinary turn: bytes that came are sent on, bytes
+/// that were sent make room for the next. Lists of this size are made at start, so that the busiest
+/// turn of a worker's tunnels allocates nothing; memory that is never needed is never touched.
+pub const OPS_PER_TURN: usize = 2 * EVENTS_PER_TURN;
+
 /// One slot of the timer wheel. A timer fires at most this late, never early.
 pub const WHEEL_TICK_MS: u64 = 10;
 

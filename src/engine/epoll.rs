@@ -17,7 +17,9 @@ use super::Engine;
 use super::probe::SetupError;
 use crate::clock::{Instant, Now};
 use crate::conn::{Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token};
-use crate::limits::{CHUNK_BYTES, EVENTS_PER_TURN, FULL_RECEIVES_MIN, GROWTH_PER_TURN};
+use crate::limits::{
+    CHUNK_BYTES, EVENTS_PER_TURN, FULL_RECEIVES_MIN, GROWTH_PER_TURN, OPS_PER_TURN,
+};
 use crate::sys::eventfd::Bell;
 use crate::sys::socket::{self, Progress};
 use crate::sys::{clock, clock::NS_PER_MS};
@@ -149,10 +151,11 @@ impl Epoll {
             mailbox,
             slots: Vec::new(),
             connections_max,
-            tries: VecDeque::new(),
-            hungry: VecDeque::new(),
+            // At most what was pushed for the turn, and both lanes of each edge.
+            tries: VecDeque::with_capacity(OPS_PER_TURN + 2 * EVENTS_PER_TURN),
+            hungry: VecDeque::with_capacity(connections_max),
             growth: GROWTH_PER_TURN,
-            ready: VecDeque::new(),
+            ready: VecDeque::with_capacity(EVENTS_PER_TURN),
             edges: vec![EpollEvent::empty(); EVENTS_PER_TURN],
             now: clock::now(),
         })

@@ -129,9 +129,9 @@ impl Uring {
             mailbox,
             slots: Vec::new(),
             connections_max,
-            hungry: VecDeque::new(),
-            ready: VecDeque::new(),
-            batch: Vec::new(),
+            hungry: VecDeque::with_capacity(connections_max),
+            ready: VecDeque::with_capacity(EVENTS_PER_TURN),
+            batch: Vec::with_capacity(EVENTS_PER_TURN),
             now: clock::now(),
         })
     }

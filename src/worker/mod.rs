@@ -22,7 +22,10 @@ use crate::conn::{
 };
 use crate::engine::Engine;
 use crate::http::facts::Host;
-use crate::limits::{ACCEPT_PAUSE_MS, FULL_LINE_MS, RECLAIM_IDLE_MS, RECLAIM_MAX, STOP_TURNS_MAX};
+use crate::limits::{
+    ACCEPT_PAUSE_MS, EVENTS_PER_TURN, FULL_LINE_MS, OPS_PER_TURN, RECLAIM_IDLE_MS, RECLAIM_MAX,
+    STOP_TURNS_MAX,
+};
 use crate::observe::log::Logs;
 use crate::observe::stats::{Counter, Shared, Stats};
 use crate::prng::Prng;
@@ -159,8 +162,8 @@ impl<E: Engine> Worker<E> {
             full: false,
             full_again: now.mono,
             idle_again: now.mono,
-            events: Vec::new(),
-            ops: Ops::new(),
+            events: Vec::with_capacity(EVENTS_PER_TURN),
+            ops: Ops::with_capacity(OPS_PER_TURN),
             nodelay: Vec::new(),
             due: Vec::new(),
         }
