@@ -126,7 +126,9 @@ fn unusable(config: &Config) -> Vec<String> {
     let files = error_logs.chain(&config.access_files).chain(&process.pid);
     let unwritable = files.filter_map(|path| files::try_out(path).err());
     let nobody = system::whom(process.user.as_ref()).err();
-    nobody.into_iter().chain(unwritable.map(|error| error.to_string())).collect()
+    let allowed = system::allowed_cpus();
+    let spin = system::may_spin(process, &allowed, &system::berths(process, &allowed)).err();
+    nobody.into_iter().chain(spin).chain(unwritable.map(|error| error.to_string())).collect()
 }
 
 /// `-s`.

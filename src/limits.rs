@@ -66,6 +66,20 @@ pub const EVENTS_PER_TURN: usize = 1024;
 /// turn of a worker's tunnels allocates nothing; memory that is never needed is never touched.
 pub const OPS_PER_TURN: usize = 2 * EVENTS_PER_TURN;
 
+/// The longest that `spin` may look for work before a sleep, in microseconds. A sleep and a wakeup
+/// cost tens of microseconds; who wants to look for longer than a second means `always`.
+pub const SPIN_US_MAX: u32 = 1_000_000;
+
+/// Spins in vain, in a row, after which a worker spins only now and then. A request that comes out
+/// of a silence makes one such spin, its answer a successful one, so the alternation goes on.
+pub const SPINS_VAIN_MAX: u32 = 8;
+
+/// Once spins do not pay, one in so many is tried still: 3 % of what they would cost. Odd, so that
+/// it meets both sides of an alternation.
+pub const SPIN_RETRY_EVERY: u32 = 31;
+
+const _: () = assert!(SPIN_RETRY_EVERY % 2 == 1);
+
 /// One slot of the timer wheel. A timer fires at most this late, never early.
 pub const WHEEL_TICK_MS: u64 = 10;
 

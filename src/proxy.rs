@@ -124,7 +124,9 @@ impl Proxy {
         let workers = system::worker_count(process.workers);
         let allowed = if self.pinned { system::allowed_cpus() } else { Vec::new() };
         let affinity = if self.pinned { &process.affinity } else { &Affinity::Auto };
-        let cpus = (0..workers).map(|n| system::cpus_of(affinity, &allowed, n)).collect();
+        let cpus: Vec<_> = (0..workers).map(|n| system::cpus_of(affinity, &allowed, n)).collect();
+        system::may_spin(process, &system::allowed_cpus(), &cpus)
+            .map_err(|error| Error::new(vec![error]))?;
         let listeners = Listeners::bind(&self.config.listens, workers).map_err(Error::new)?;
         let files =
             LogFiles::open(&self.config.access_files, &process.error_logs).map_err(Error::new)?;

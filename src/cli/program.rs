@@ -29,13 +29,18 @@ pub(super) fn run(
     greet: impl FnOnce(&Serving<'_>),
 ) -> Result<Summary, Vec<String>> {
     let workers = system::worker_count(config.process.workers);
+    let allowed = system::allowed_cpus();
+    let cpus = system::berths(&config.process, &allowed);
     let mut errors = Vec::new();
+    errors.extend(system::may_spin(&config.process, &allowed, &cpus).err());
     let whom = system::whom(config.process.user.as_ref()).map_err(one);
     let whom = gather(whom, &mut errors);
     let listeners = gather(Listeners::bind(&config.listens, workers), &mut errors);
     let files = LogFiles::open(&config.access_files, &config.process.error_logs);
     let files = gather(files, &mut errors);
-    let (Some(whom), Some(listeners), Some(files)) = (whom, listeners, files) else {
+    let (Some(whom), Some(listeners), Some(files), true) =
+        (whom, listeners, files, errors.is_empty())
+    else {
         return Err(errors);
     };
     let detached = detach(&config).map_err(one)?;
@@ -54,9 +59,6 @@ pub(super) fn run(
     let engine = system::choose_engine(config.process.engine).map_err(one)?;
     panics::install_hook();
 
-    let allowed = system::allowed_cpus();
-    let affinity = &config.process.affinity;
-    let cpus: Vec<_> = (0..workers).map(|n| system::cpus_of(affinity, &allowed, n)).collect();
     let files = Arc::new(files);
     let parts = Parts { config, engine, files: Arc::clone(&files), listeners, cpus: cpus.clone() };
     let mut supervisor = Supervisor::start(parts)?;

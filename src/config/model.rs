@@ -52,6 +52,10 @@ pub struct Process {
     pub shutdown_timeout_ms: Option<u64>,
     /// `use`.
     pub engine: EngineChoice,
+    /// `spin`.
+    pub spin: Spin,
+    /// `spin … force`: also where spinning takes the CPU from somebody who needs it.
+    pub spin_forced: bool,
     /// `user`: name and group.
     pub user: Option<(String, Option<String>)>,
     /// `pid`; made absolute with the prefix.
@@ -92,6 +96,22 @@ pub enum EngineChoice {
     IoUring,
     /// epoll.
     Epoll,
+}
+
+/// `spin`: whether a worker looks for work before it lets the kernel put it to sleep.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Spin {
+    /// It sleeps at once.
+    #[default]
+    Off,
+    /// For so many microseconds while that pays, within [`SPIN_US_MAX`](crate::limits::SPIN_US_MAX)
+    /// and at least one.
+    For {
+        /// Microseconds.
+        us: u32,
+    },
+    /// It never sleeps.
+    Always,
 }
 
 /// The severity of an error log line, as in syslog(3) and nginx.

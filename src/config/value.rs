@@ -23,6 +23,19 @@ pub(super) fn milliseconds(text: &str) -> Option<u64> {
     time(text, 2).filter(|&total| total <= LARGEST)
 }
 
+/// A time in microseconds: `50us` or `2ms`. nginx has no time this short, so this is a grammar of
+/// our own: one number, and a unit that cannot be left out.
+#[must_use]
+pub(super) fn microseconds(text: &str) -> Option<u32> {
+    let (digits, us) = match text.strip_suffix("us") {
+        Some(digits) => (digits, 1),
+        None => (text.strip_suffix("ms")?, 1000),
+    };
+    // Whatever is too large for the type is too large for any bound.
+    let total = number(digits)?.saturating_mul(us);
+    Some(u32::try_from(total).unwrap_or(u32::MAX))
+}
+
 /// A time in whole seconds: as [`milliseconds`], with `y` and `M` and without `ms`.
 #[must_use]
 pub(super) fn seconds(text: &str) -> Option<u64> {
@@ -141,6 +154,24 @@ mod tests {
         assert_eq!(seconds("1M1d"), Some(2_678_400));
         assert_eq!(seconds("500ms"), None);
         assert_eq!(seconds("10m"), Some(600));
+    }
+
+    #[test]
+    fn short_times() {
+        for (text, expected) in [
+            ("50us", Some(50)),
+            ("2ms", Some(2000)),
+            ("0us", Some(0)),
+            ("99999999999us", Some(u32::MAX)),
+            ("50", None),
+            ("us", None),
+            ("1s", None),
+            ("1ms50us", None),
+            ("-1us", None),
+            ("0.5ms", None),
+        ] {
+            assert_eq!(microseconds(text), expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,9 @@ use nix::sys::epoll::{Epoll as Queue, EpollCreateFlags, EpollEvent, EpollFlags, 
 
 use super::Engine;
 use super::probe::SetupError;
+use super::spin::{Spinner, Spins};
 use crate::clock::{Instant, Now};
+use crate::config::model::Spin;
 use crate::conn::{Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token};
 use crate::limits::{
     CHUNK_BYTES, EVENTS_PER_TURN, FULL_RECEIVES_MIN, GROWTH_PER_TURN, OPS_PER_TURN,
@@ -60,6 +62,7 @@ pub struct Epoll {
     /// Outcomes known already.
     ready: VecDeque<Completion>,
     edges: Vec<EpollEvent>,
+    spinner: Spinner,
     now: Now,
 }
 
@@ -140,6 +143,18 @@ impl Epoll {
     /// # Errors
     /// The system has no descriptor or memory for it.
     pub fn new(connections_max: usize, mailbox: BorrowedFd<'_>) -> Result<Self, SetupError> {
+        Self::with_spin(connections_max, mailbox, Spin::Off)
+    }
+
+    /// The same, and it spins before it sleeps.
+    ///
+    /// # Errors
+    /// The system has no descriptor or memory for it.
+    pub fn with_spin(
+        connections_max: usize,
+        mailbox: BorrowedFd<'_>,
+        spin: Spin,
+    ) -> Result<Self, SetupError> {
         let queue = Queue::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(|errno| SetupError::new("epoll_create1", errno as i32))?;
         let token = Token::new(ConnId::MAILBOX, Lane::Recv);
@@ -157,6 +172,7 @@ impl Epoll {
             growth: GROWTH_PER_TURN,
             ready: VecDeque::with_capacity(EVENTS_PER_TURN),
             edges: vec![EpollEvent::empty(); EVENTS_PER_TURN],
+            spinner: Spinner::new(spin),
             now: clock::now(),
         })
     }
@@ -357,8 +373,17 @@ impl Epoll {
         Ok(progress)
     }
 
-    /// Asks the kernel for edges and queues the lanes they concern.
-    fn poll(&mut self, timeout: EpollTimeout) {
+    /// Looks for edges before a sleep; whether there were any.
+    fn spin(&mut self, until: Option<Instant>) -> bool {
+        // Taken out for the moment, because looking needs the rest of the engine.
+        let mut spinner = self.spinner;
+        let found = spinner.wants() && spinner.spin(until, || self.poll(EpollTimeout::ZERO) > 0);
+        self.spinner = spinner;
+        found
+    }
+
+    /// Asks the kernel for edges and queues the lanes they concern; returns how many there were.
+    fn poll(&mut self, timeout: EpollTimeout) -> usize {
         let count = match self.queue.wait(&mut self.edges, timeout) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
@@ -388,6 +413,7 @@ impl Epoll {
                 }
             }
         }
+        count
     }
 }
 
@@ -473,13 +499,20 @@ impl Engine for Epoll {
             // The kernel is asked in every turn, or lanes that always succeed would starve the
             // others; it may block only if there is nothing to report.
             let idle = events.len() == start;
-            self.poll(if idle { timeout(until) } else { EpollTimeout::ZERO });
+            if !(idle && self.spin(until)) {
+                self.poll(if idle { timeout(until) } else { EpollTimeout::ZERO });
+            }
             self.run(chunks, events, limit);
             if events.len() > start || until.is_some_and(|until| clock::ns_until(until) == 0) {
                 break;
             }
         }
+        self.spinner.turned(events.len() > start);
         self.now = clock::now();
+    }
+
+    fn take_spins(&mut self) -> Spins {
+        self.spinner.take()
     }
 }
 

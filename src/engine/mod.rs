@@ -11,18 +11,21 @@
 //! 5. Partial results are reported, not hidden. An empty load from a `Recv` is the end of stream.
 //! 6. No policy: no timeouts, no retries (EINTR apart). An engine may read ahead by the bounds in
 //!    [`limits`](crate::limits); beyond them it stops reading.
-//! 7. `wait(until)` returns by `until`, and at once if an event is ready.
+//! 7. `wait(until)` returns by `until`, and at once if an event is ready. Whether it sleeps or
+//!    spins until then shows in nothing but time.
 //!
 //! Readiness never leaves an engine. Deliberately absent: HTTP, sessions, configuration.
 
 pub mod epoll;
 pub mod probe;
 pub mod sim;
+pub mod spin;
 pub mod uring;
 
 use crate::clock::{Instant, Now};
 use crate::conn::{Completion, ConnId, Ends, Handle, Op};
 use crate::worker::chunks::Chunks;
+use spin::Spins;
 
 /// Executes operations on sockets; see the module's contract.
 pub trait Engine {
@@ -55,5 +58,11 @@ pub trait Engine {
     /// keeps filled. The pool is complete when [`Chunks::out`] is no more than this.
     fn chunks_lent(&self) -> usize {
         0
+    }
+
+    /// How often it spun since this was last asked; never where spinning is off, and in a simulated
+    /// kernel, whose time stands still meanwhile.
+    fn take_spins(&mut self) -> Spins {
+        Spins::default()
     }
 }

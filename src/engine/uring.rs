@@ -15,6 +15,7 @@
 
 mod larder;
 mod listener;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,7 +26,9 @@ use self::larder::Larder;
 use self::listener::{Listener, Multishot};
 use super::Engine;
 use super::probe::SetupError;
+use super::spin::{Spinner, Spins};
 use crate::clock::{Instant, Now};
+use crate::config::model::Spin;
 use crate::conn::{
     Addr, Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token,
 };
@@ -68,6 +71,7 @@ pub struct Uring {
     ready: VecDeque<Completion>,
     /// Completions of the turn; kept for its memory.
     batch: Vec<Done>,
+    spinner: Spinner,
     now: Now,
 }
 
@@ -115,6 +119,18 @@ impl Uring {
     /// The kernel refuses the ring, or has no memory or descriptor for it; [`SetupError::denied`]
     /// tells which.
     pub fn new(connections_max: usize, mailbox: BorrowedFd<'_>) -> Result<Self, SetupError> {
+        Self::with_spin(connections_max, mailbox, Spin::Off)
+    }
+
+    /// The same, and it spins before it sleeps.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_spin(
+        connections_max: usize,
+        mailbox: BorrowedFd<'_>,
+        spin: Spin,
+    ) -> Result<Self, SetupError> {
         let completions = u32::try_from(connections_max.saturating_mul(3)).unwrap_or(u32::MAX);
         let completions = completions.max(COMPLETION_ENTRIES_MIN);
         let mut ring = Ring::new(SUBMISSION_ENTRIES, completions, BUFFER_RING_ENTRIES)
@@ -132,6 +148,7 @@ impl Uring {
             hungry: VecDeque::with_capacity(connections_max),
             ready: VecDeque::with_capacity(EVENTS_PER_TURN),
             batch: Vec::with_capacity(EVENTS_PER_TURN),
+            spinner: Spinner::new(spin),
             now: clock::now(),
         })
     }
@@ -568,21 +585,22 @@ impl Engine for Uring {
             self.larder.stock(self.ring.buffers(), chunks);
             self.feed();
             let feeding = !self.hungry.is_empty() && self.larder.available() > 0;
-            let patience = match until {
-                _ if feeding || !self.ready.is_empty() => Patience::None,
-                Some(until) => match clock::ns_until(until) {
-                    0 => Patience::None,
-                    ns => Patience::Ns(ns),
-                },
-                None => Patience::Endless,
-            };
-            self.ring.enter(patience).expect("a ring that was entered once can be entered again");
+            if feeding || !self.ready.is_empty() {
+                self.enter(Patience::None);
+            } else {
+                self.enter_or_spin(until);
+            }
             self.collect(chunks, events, limit);
             if events.len() > start || until.is_some_and(|until| clock::ns_until(until) == 0) {
                 break;
             }
         }
+        self.spinner.turned(events.len() > start);
         self.now = clock::now();
+    }
+
+    fn take_spins(&mut self) -> Spins {
+        self.spinner.take()
     }
 
     fn chunks_lent(&self) -> usize {

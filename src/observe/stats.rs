@@ -36,11 +36,15 @@ pub enum Counter {
     Stale,
     /// Turns of the loop.
     Turns,
+    /// Spins before a sleep that found work and saved it.
+    SpinsWon,
+    /// Spins before a sleep that found nothing.
+    SpinsVain,
 }
 
 impl Counter {
     /// How many there are.
-    pub const COUNT: usize = Self::Turns as usize + 1;
+    pub const COUNT: usize = Self::SpinsVain as usize + 1;
 }
 
 /// Answers are counted by the first digit of their status; index 0 is everything else.

@@ -58,12 +58,13 @@ impl Berth {
         // Listeners have slots of their own beside `worker_connections`.
         let slots = self.plan.config.process.worker_connections + self.listeners.len();
         let bell = self.mailbox.as_fd();
+        let spin = self.plan.config.process.spin;
         match self.plan.engine {
-            Chosen::Uring => match Uring::new(slots, bell) {
+            Chosen::Uring => match Uring::with_spin(slots, bell, spin) {
                 Ok(engine) => self.run(engine, logs),
                 Err(error) => End::CouldNotStart(error.to_string()),
             },
-            Chosen::Epoll { .. } => match Epoll::new(slots, bell) {
+            Chosen::Epoll { .. } => match Epoll::with_spin(slots, bell, spin) {
                 Ok(engine) => self.run(engine, logs),
                 Err(error) => End::CouldNotStart(error.to_string()),
             },

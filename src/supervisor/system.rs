@@ -6,7 +6,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Group, Pid, Uid, User};
 
-use crate::config::model::{Affinity, EngineChoice, Process, Workers};
+use crate::config::model::{Affinity, EngineChoice, Process, Spin, Workers};
 use crate::engine::probe::{self, Chosen};
 use crate::limits::DESCRIPTORS_BESIDE;
 
@@ -73,6 +73,14 @@ pub fn choose_engine(wish: EngineChoice) -> Result<Chosen, String> {
     }
 }
 
+/// The CPUs of each worker that the configuration means, where `allowed` are those that this
+/// process may use.
+#[must_use]
+pub fn berths(process: &Process, allowed: &[usize]) -> Vec<Vec<usize>> {
+    let workers = worker_count(process.workers);
+    (0..workers).map(|worker| cpus_of(&process.affinity, allowed, worker)).collect()
+}
+
 /// How many workers the configuration means.
 #[must_use]
 pub fn worker_count(workers: Workers) -> usize {
@@ -94,6 +102,42 @@ pub fn cpus_of(affinity: &Affinity, allowed: &[usize], worker: usize) -> Vec<usi
             masks.get(worker).or_else(|| masks.last()).cloned().unwrap_or_default()
         }
     }
+}
+
+/// Whether the workers may spin: not where that takes the CPU from somebody who is waited for.
+/// `allowed` are the CPUs this process may use and `cpus` those of each worker, empty for one that
+/// is not pinned.
+///
+/// # Errors
+/// A sentence for the operator: what spinning would do here, and what to do instead.
+pub fn may_spin(process: &Process, allowed: &[usize], cpus: &[Vec<usize>]) -> Result<(), String> {
+    if process.spin == Spin::Off || process.spin_forced {
+        return Ok(());
+    }
+    let mut used: Vec<usize> = Vec::new();
+    let mut alone: Vec<usize> = Vec::new();
+    for cpus in cpus {
+        let cpus = if cpus.is_empty() { allowed } else { cpus };
+        used.extend(cpus);
+        alone.extend(if let [cpu] = cpus { Some(cpu) } else { None });
+    }
+    used.sort_unstable();
+    used.dedup();
+    alone.sort_unstable();
+    let workers = cpus.len();
+    let why = if allowed.len() < 2 {
+        "there is a single CPU here, which clients, upstreams and the kernel need, too".to_owned()
+    } else if workers > used.len() {
+        format!("{workers} workers would share {} CPUs and spin against each other", used.len())
+    } else if let Some(pair) = alone.windows(2).find(|pair| pair[0] == pair[1]) {
+        format!("two workers would share CPU {} and spin against each other", pair[0])
+    } else {
+        return Ok(());
+    };
+    Err(format!(
+        "\"spin\" is refused: {why}; give the program more CPUs, lower worker_processes, remove \
+         the line, or write \"force\" behind it"
+    ))
 }
 
 /// Pins the calling thread; an empty list leaves it free.
@@ -190,6 +234,7 @@ pub fn become_user(identity: &Identity) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     #[test]
     fn a_worker_gets_its_mask_or_the_nth_cpu() {
@@ -202,6 +247,32 @@ mod tests {
         assert_eq!(cpus_of(&Affinity::Auto, &[1, 4], 0), [1]);
         assert_eq!(cpus_of(&Affinity::Auto, &[1, 4], 3), [4]);
         assert!(cpus_of(&Affinity::Auto, &[], 0).is_empty());
+    }
+
+    #[test]
+    fn spinning_needs_cpus_to_spare() {
+        let text = "events { spin 50us; } http { server { } }";
+        let request = config::Request { path: "(text)", ..config::Request::default() };
+        let loaded = config::load_text(request, text.into(), &super::super::outside::System);
+        let mut process = loaded.unwrap().config.process;
+        let refusal = |process: &Process, allowed: &[usize], cpus: &[&[usize]]| {
+            let cpus: Vec<_> = cpus.iter().map(|cpus| cpus.to_vec()).collect();
+            may_spin(process, allowed, &cpus).err()
+        };
+        let is = |refusal: Option<String>, why: &str| {
+            let text = refusal.unwrap();
+            assert!(text.contains(why) && text.contains("\"force\""), "{text}");
+        };
+        is(refusal(&process, &[3], &[&[3]]), "a single CPU");
+        is(refusal(&process, &[0, 1], &[&[0], &[1], &[0]]), "3 workers would share 2 CPUs");
+        is(refusal(&process, &[0, 1, 2], &[&[0, 1], &[2], &[2]]), "two workers would share CPU 2");
+        is(refusal(&process, &[0, 1], &[&[], &[], &[]]), "3 workers would share 2 CPUs");
+        assert_eq!(refusal(&process, &[0, 1], &[&[0], &[1]]), None);
+        assert_eq!(refusal(&process, &[0, 1], &[&[]]), None);
+        process.spin_forced = true;
+        assert_eq!(refusal(&process, &[3], &[&[3]]), None);
+        (process.spin_forced, process.spin) = (false, Spin::Off);
+        assert_eq!(refusal(&process, &[3], &[&[3], &[3]]), None);
     }
 
     #[test]

@@ -99,6 +99,8 @@ impl Ring {
             // One thread submits, and completions are made when it waits: no interrupts between.
             .setup_single_issuer()
             .setup_defer_taskrun()
+            // Deferred work shows in memory, for who looks instead of waiting.
+            .setup_taskrun_flag()
             // A bad submission reports by itself and does not hold up those behind it.
             .setup_submit_all()
             .setup_cqsize(completions)
@@ -275,6 +277,21 @@ impl Ring {
         let nothing: Option<&libc::sigset_t> = None;
         // SAFETY: no argument is passed, and the number of submissions is the queue's own.
         unsafe { self.uring.submitter().enter(queued, 0, ENTER_GETEVENTS, nothing) }
+    }
+
+    /// Whether an entry would find something: completions to take, or work to do. Looks at memory
+    /// only, so it may be asked over and over.
+    #[must_use]
+    pub fn has_news(&mut self) -> bool {
+        !self.uring.completion().is_empty() || self.has_work()
+    }
+
+    /// Whether the kernel has work that it does only when it is entered (deferred work, completions
+    /// that found no room).
+    #[must_use]
+    pub fn has_work(&mut self) -> bool {
+        let queue = self.uring.submission();
+        queue.taskrun() || queue.cq_overflow()
     }
 
     /// Takes at most `limit` completions.

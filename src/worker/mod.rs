@@ -191,6 +191,9 @@ impl<E: Engine> Worker<E> {
         let until = self.next_wake();
         self.engine.wait(until, &mut self.chunks, &mut self.events);
         self.stats.count(Counter::Turns);
+        let spins = self.engine.take_spins();
+        self.stats.add(Counter::SpinsWon, spins.won);
+        self.stats.add(Counter::SpinsVain, spins.vain);
         let mut events = std::mem::take(&mut self.events);
         for completion in events.drain(..) {
             self.dispatch(completion);

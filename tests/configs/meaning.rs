@@ -2,7 +2,7 @@
 
 use upsplice::config::model::{
     Affinity, Balance, Config, EngineChoice, ErrorLog, Level, LocationMatch, ProxyVersion,
-    ServerName, Workers,
+    ServerName, Spin, Workers,
 };
 use upsplice::config::{Request, load_text};
 
@@ -85,6 +85,19 @@ fn main_and_events() {
             log(Some("/var/e.log"), Level::Debug),
         ]
     );
+    assert_eq!((process.spin, process.spin_forced), (Spin::Off, false));
+    for (text, spin, forced) in [
+        ("spin 50us;", Spin::For { us: 50 }, false),
+        ("spin 2ms force;", Spin::For { us: 2000 }, true),
+        ("spin 1000ms;", Spin::For { us: 1_000_000 }, false),
+        ("spin always;", Spin::Always, false),
+        ("spin always force;", Spin::Always, true),
+        ("spin off;", Spin::Off, false),
+    ] {
+        let text = format!("events {{ {text} }} http {{ server {{ }} }}");
+        let process = self::config(&text).process;
+        assert_eq!((process.spin, process.spin_forced), (spin, forced), "{text}");
+    }
     let auto = "worker_cpu_affinity auto 1010; http { server { } }";
     assert_eq!(self::config(auto).process.affinity, Affinity::AutoOf(vec![1, 3]));
 }

@@ -266,6 +266,46 @@ fn values_of_the_wrong_form() {
 }
 
 #[test]
+fn spin_takes_a_short_time_or_a_word() {
+    let column_15 = |arguments: &str, help: &str| {
+        let (word, _) = arguments.split_once(' ').unwrap_or((arguments, ""));
+        let text = format!("1:15 error: invalid value \"{word}\" in \"spin\" directive ({help})");
+        check(In::Main, &format!("events {{ spin {arguments}; }}"), &[&text]);
+    };
+    column_15("50", "a time has a unit here: 50us or 50ms");
+    column_15("0us", "it must be from 1us to 1000ms");
+    column_15("1001ms force", "it must be from 1us to 1000ms");
+    for word in ["1s", "on", "-1us"] {
+        column_15(word, "off, always, or a time with us or ms, such as 50us");
+    }
+    check(
+        In::Main,
+        "events { spin 50us 60us; }",
+        &["1:20 error: invalid value \"60us\" in \"spin\" directive (only force may come here)"],
+    );
+    check(
+        In::Main,
+        "events { spin off force; }",
+        &["1:19 error: invalid value \"force\" in \"spin\" directive (nothing comes after off)"],
+    );
+    check(
+        In::Main,
+        "events { spin; spin off; spin off; }",
+        &[
+            "1:10 error: invalid number of arguments in \"spin\" directive (usage: spin off | TIME \
+             [force] | always [force];)",
+            "1:26 error: \"spin\" directive is duplicate",
+        ],
+    );
+    check(
+        In::Main,
+        "spin always;",
+        &["1:1 error: \"spin\" directive is not allowed here (this is the main level; \"spin\" \
+             is allowed in: events)"],
+    );
+}
+
+#[test]
 fn values_that_are_one_of_a_few_words_or_numbers() {
     check(
         In::Main,

@@ -50,14 +50,15 @@ const ROOMS: &[Room] = &[
         ],
         pure: true,
     },
-    // The choice of an engine starts from the operator's word for it; that one type is all that
-    // the engine room knows of configuration.
+    // The operator's words for which engine and how it waits are all that the engine room knows of
+    // configuration.
     Room {
         name: "engine",
         may_use: &[
             "engine",
             "sys",
             "config::model::EngineChoice",
+            "config::model::Spin",
             "conn",
             "worker::chunks",
             "reason",

@@ -73,6 +73,7 @@ fn process(set: ProcessDraft, defaults: ProcessDraft) -> Process {
         error_logs.push(ErrorLog::DEFAULT);
     }
     let connections = set.worker_connections.or(defaults.worker_connections);
+    let (spin, spin_forced) = set.spin.or(defaults.spin).unwrap_or_default();
     Process {
         workers: set
             .workers
@@ -83,6 +84,8 @@ fn process(set: ProcessDraft, defaults: ProcessDraft) -> Process {
         rlimit_nofile: set.rlimit_nofile,
         shutdown_timeout_ms: set.shutdown_timeout_ms,
         engine: set.engine.unwrap_or(crate::config::model::EngineChoice::Auto),
+        spin,
+        spin_forced,
         user: set.user,
         pid: set.pid.flatten(),
         daemon: set.daemon.or(defaults.daemon).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use crate::config::lexer::Word;
 use crate::config::model::{
     AccessLog, AddHeader, Affinity, Balance, EngineChoice, ErrorLog, LocationMatch, Peer,
-    ProxyVersion, ServerName, SocketKeepalive, Workers,
+    ProxyVersion, ServerName, SocketKeepalive, Spin, Workers,
 };
 use crate::config::source::Span;
 use crate::conn::Addr;
@@ -36,6 +36,8 @@ pub(in crate::config) struct ProcessDraft {
     pub(in crate::config) rlimit_nofile: Option<u64>,
     pub(in crate::config) shutdown_timeout_ms: Option<u64>,
     pub(super) engine: Option<EngineChoice>,
+    /// With whether it is forced.
+    pub(super) spin: Option<(Spin, bool)>,
     pub(in crate::config) worker_connections: Option<u64>,
     pub(super) error_logs: Vec<ErrorLog>,
 }

@@ -1,10 +1,10 @@
 //! Setters of main and events.
 
 use crate::config::directives::Context;
-use crate::config::model::{Affinity, EngineChoice, Workers};
+use crate::config::model::{Affinity, EngineChoice, Spin, Workers};
 use crate::config::parser::{Directive, absolute};
 use crate::config::value;
-use crate::limits::{CPUS_MAX, WORKERS_MAX};
+use crate::limits::{CPUS_MAX, SPIN_US_MAX, WORKERS_MAX};
 
 use super::{Builder, Draft};
 
@@ -101,4 +101,34 @@ pub(in crate::config) fn engine(
             None
         }
     };
+}
+
+pub(in crate::config) fn spin(builder: &mut Builder<'_>, directive: &Directive, draft: &mut Draft) {
+    let word = &directive.args[0];
+    let spin = match word.text.as_str() {
+        "off" => Spin::Off,
+        "always" => Spin::Always,
+        text => match value::microseconds(text) {
+            Some(us @ 1..=SPIN_US_MAX) => Spin::For { us },
+            Some(_) => return builder.invalid(directive, word, "it must be from 1us to 1000ms"),
+            None => {
+                let help = match value::number(text) {
+                    Some(number) => format!("a time has a unit here: {number}us or {number}ms"),
+                    None => "off, always, or a time with us or ms, such as 50us".to_owned(),
+                };
+                return builder.invalid(directive, word, &help);
+            }
+        },
+    };
+    let forced = directive.args.get(1);
+    if let Some(extra) = forced
+        && (extra.text != "force" || spin == Spin::Off)
+    {
+        let help = match spin {
+            Spin::Off => "nothing comes after off",
+            Spin::For { .. } | Spin::Always => "only force may come here",
+        };
+        return builder.invalid(directive, extra, help);
+    }
+    draft.process.spin = Some((spin, forced.is_some()));
 }

@@ -104,6 +104,23 @@ pub(super) const ROWS: &[Row] = &[
          reason in the log. With it that one, or an error.",
     ),
     Row::new(
+        "spin",
+        EVENTS,
+        (1, 2),
+        "off | TIME [force] | always [force]",
+        Action::Call(process::spin),
+        "Latency bought with CPU time. A worker that has nothing to do goes to sleep, and \
+         waking up often takes longer than all of its work. With a TIME (from `1us` to \
+         `1000ms`; `us` and `ms` are the units) it first looks for new work for so long. It \
+         does so while that pays: behind a turn that had work, and once several looks in a row \
+         were in vain only now and then; a worker without traffic sleeps and costs nothing. \
+         `always` never sleeps: each worker uses one CPU fully, with or without traffic. Needs \
+         CPUs to spare: with a single CPU, or with more workers than CPUs, spinning would take \
+         the time from those who are waited for, and the program refuses to start unless \
+         `force` follows. Not in nginx.",
+    )
+    .default("off"),
+    Row::new(
         "worker_connections",
         EVENTS,
         (1, 1),
