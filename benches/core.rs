@@ -1,4 +1,4 @@
-//! What the core costs without any kernel: timers, heads, routing, balancing.
+//! What the core costs without any kernel: timers, heads, routing, balancing, reading configurations.
 //!
 //! `cargo bench --bench core` measures, `-- --quick` in seconds; `-- --test` runs everything once.
 //! The figures tell whether a change made a part slower. They are no claim about a proxy under
@@ -220,7 +220,7 @@ fn heads(criterion: &mut Criterion) {
 }
 
 /// So many servers by name, each tenth with a wildcard, and so many locations in the first.
-fn many_names(count: usize) -> Config {
+fn many_names(count: usize) -> String {
     let mut text = "events { } http {\n".to_owned();
     for server in 0..count {
         let wildcard = if server % 10 == 0 { format!("*.wild{server}.net") } else { String::new() };
@@ -232,13 +232,13 @@ fn many_names(count: usize) -> Config {
         }
         text += "}\n";
     }
-    load(&(text + "}\n"))
+    text + "}\n"
 }
 
 fn routing(criterion: &mut Criterion) {
     for count in [10, 1_000] {
         let mut group = criterion.benchmark_group(format!("route/{count}"));
-        let config = many_names(count);
+        let config = load(&many_names(count));
         let router = Router::new(&config);
         let last = count - 1;
         let hosts = [
@@ -285,11 +285,47 @@ fn balancing(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// From a text to a checked configuration: what a start costs, and `-t`.
+fn configurations(criterion: &mut Criterion) {
+    let single = "worker_processes auto;
+        events { worker_connections 4096; }
+        http {
+            map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+            access_log off;
+            upstream app { server 127.0.0.1:9000; server 127.0.0.1:9001; }
+            server {
+                listen 127.0.0.1:8080;
+                server_name example.org www.example.org;
+                location / {
+                    proxy_pass http://app;
+                    proxy_http_version 1.1;
+                    proxy_set_header Upgrade $http_upgrade;
+                    proxy_set_header Connection $connection_upgrade;
+                    proxy_set_header Host $host;
+                    proxy_read_timeout 1h;
+                }
+            }
+        }";
+    let texts = [
+        ("one server", single.to_owned()),
+        ("10 servers and locations", many_names(10)),
+        ("1,000 servers and locations", many_names(1_000)),
+    ];
+    let mut group = criterion.benchmark_group("configuration");
+    group.sample_size(20);
+    for (name, text) in texts {
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(name, |bench| bench.iter(|| load(black_box(&text))));
+    }
+    group.finish();
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     timers(&mut criterion);
     heads(&mut criterion);
     routing(&mut criterion);
     balancing(&mut criterion);
+    configurations(&mut criterion);
     criterion.final_summary();
 }
