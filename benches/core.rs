@@ -1,4 +1,4 @@
-//! What the core costs without any kernel: timers, heads, routing, balancing, reading configurations.
+//! What the core costs without any kernel: timers, heads, routing, balancing, configurations.
 //!
 //! `cargo bench --bench core` measures, `-- --quick` in seconds; `-- --test` runs everything once.
 //! The figures tell whether a change made a part slower. They are no claim about a proxy under
