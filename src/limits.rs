@@ -26,6 +26,27 @@ pub const FULL_RECEIVES_MIN: u8 = 2;
 /// Large buffers of a worker: 2 MB, touched only by bulk. Who finds none takes an ordinary chunk.
 pub const LARGE_CHUNKS: usize = 16;
 
+/// A receive of so many bytes speaks for bulk: several chunks' worth, which a single message hardly
+/// is.
+pub const BULK_RECEIVE_BYTES: u32 = 64 * 1024;
+
+/// Receives in a row that must have been so large before `splice auto` takes a direction for bulk.
+pub const BULK_PROOF: u8 = 4;
+
+/// Receives in a row that must have been smaller before it takes it for messages again. A pipe that
+/// is drained faster than it fills sees short receives now and then.
+pub const BULK_QUIET: u8 = 8;
+
+/// Bytes of one pipe, if the system allows it.
+pub const PIPE_BYTES: usize = 256 * 1024;
+
+/// The least a pipe is asked to hold: the kernel's own default of 16 pages.
+pub const PIPE_BYTES_MIN: usize = 64 * 1024;
+
+/// Pipes of a worker. They are borrowed while bytes are in flight, so a few serve many busy
+/// tunnels; slow readers can keep them all, and then the others copy.
+pub const PIPES_MAX: usize = 32;
+
 /// Buffers by which a turn of the epoll engine may make the pool grow. A burst of messages is read
 /// as fast as the base comes home; only sends that stay blocked turn after turn make the pool grow
 /// to its bound. (io_uring's ring is kept an eighth full for the same reason.)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
 use upsplice::config::model::EngineChoice;
-use upsplice::conn::{Addr, Completion, ConnId, ConnectTo, Event, Lane, Load, Op};
+use upsplice::conn::{Addr, Completion, ConnId, ConnectTo, Event, Lane, Load, Op, Want};
 use upsplice::engine::Engine;
 use upsplice::engine::epoll::Epoll;
 use upsplice::engine::probe::{Chosen, choose};
@@ -73,7 +73,7 @@ fn drop_in_full_flight<E: Engine>(set_up: fn(usize, BorrowedFd<'_>) -> E) {
     engine.adopt(listener, socket::into_handle(fd)).unwrap();
     let (receiving, mut idle) = client(&mut engine, &mut chunks, listener, &addr, 1);
     let (sending, _full) = client(&mut engine, &mut chunks, listener, &addr, 2);
-    engine.push(receiving, Op::Recv, &mut chunks);
+    engine.push(receiving, Op::Recv(Want::Copy), &mut chunks);
     loop {
         // Until one send stays out.
         engine.push(sending, Op::Send(Load::owned(vec![0; 1 << 20])), &mut chunks);
@@ -116,7 +116,7 @@ fn starve_quietly<E: Engine>(set_up: fn(usize, BorrowedFd<'_>) -> E) {
     for slot in 1..5 {
         let (conn, mut stream) = client(&mut engine, &mut chunks, listener, &addr, slot);
         stream.write_all(b"hungry").unwrap();
-        engine.push(conn, Op::Recv, &mut chunks);
+        engine.push(conn, Op::Recv(Want::Copy), &mut chunks);
         streams.push(stream);
         if kept.is_empty() {
             kept = wait_for(&mut engine, &mut chunks, 1);

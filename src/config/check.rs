@@ -1,13 +1,14 @@
 //! What only shows when everything is known: the classic mistakes with WebSockets, names that
 //! collide.
 //!
-//! Warnings only; what makes a configuration unusable is an error where it is read.
+//! Warnings, but for a carrier that the chosen engine does not have; whatever else makes a
+//! configuration unusable is an error where it is read.
 
 use std::collections::HashSet;
 
 use super::build::Scope;
 use super::diagnostic::Problems;
-use super::model::{Config, ServerName};
+use super::model::{Config, EngineChoice, ServerName};
 use super::source::Span;
 
 /// Looks at a location that proxies, with what it inherited but without defaults.
@@ -44,6 +45,18 @@ pub(super) fn location(scope: &Scope, problems: &mut Problems) {
             "60 s is the default proxy_read_timeout: set it (proxy_read_timeout 1h;), or send \
                  a ping more often",
         );
+    }
+}
+
+/// Looks for a carrier that the engine chosen in the same file cannot be.
+pub(super) fn carriers(engine: EngineChoice, linked: &[Span], problems: &mut Problems) {
+    if engine != EngineChoice::Epoll {
+        return;
+    }
+    for &span in linked {
+        problems
+            .error(span, "\"splice linked\" needs io_uring, and this file says \"use epoll\"")
+            .help("splice pipe does the same on both engines, and costs less");
     }
 }
 

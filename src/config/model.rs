@@ -7,6 +7,7 @@ use regex::bytes::Regex;
 
 use crate::conn::Addr;
 use crate::http::variables::Template;
+use crate::limits::{BULK_PROOF, BULK_QUIET, BULK_RECEIVE_BYTES};
 
 /// An index into [`Config::servers`].
 pub type ServerId = usize;
@@ -300,6 +301,10 @@ pub struct Settings {
     pub upgrade_allow: Vec<String>,
     /// `tunnel_half_close`.
     pub tunnel_half_close: bool,
+    /// `splice`.
+    pub splice: Splice,
+    /// What `splice auto` takes for bulk. Not in the language: measured, see [`Bulk::DEFAULT`].
+    pub bulk: Bulk,
     /// `tunnel_idle_timeout` in milliseconds.
     pub tunnel_idle_timeout_ms: Option<u64>,
     /// `tunnel_max_lifetime` in milliseconds.
@@ -315,6 +320,37 @@ pub struct Settings {
     pub proxy_socket_keepalive: bool,
     /// `server_tokens`: whether our own answers name the version.
     pub server_tokens: bool,
+}
+
+/// `splice`: how a tunnel's bytes move.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Splice {
+    /// Copied, and through pipes while a direction carries bulk.
+    #[default]
+    Auto,
+    /// Copied.
+    Off,
+    /// Through pipes, with `splice(2)`.
+    Pipe,
+    /// Through pipes, with linked `IORING_OP_SPLICE`s; only on io_uring.
+    Linked,
+}
+
+/// What `splice auto` takes for bulk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bulk {
+    /// A receive of so many bytes is a large one.
+    pub bytes: u32,
+    /// So many large ones in a row make a direction bulk.
+    pub proof: u8,
+    /// So many others in a row end it.
+    pub quiet: u8,
+}
+
+impl Bulk {
+    /// By measurement.
+    pub const DEFAULT: Self =
+        Self { bytes: BULK_RECEIVE_BYTES, proof: BULK_PROOF, quiet: BULK_QUIET };
 }
 
 /// `add_header`.

@@ -6,6 +6,6 @@ pub mod op;
 pub mod table;
 pub mod token;
 
-pub use op::{Addr, Completion, ConnectTo, Ends, Event, Handle, Load, Op};
+pub use op::{Addr, Completion, ConnectTo, Ends, Event, Handle, Load, Op, Pipe, Want};
 pub use table::{ConnTable, Fate, Ops, Owner, Side};
 pub use token::{ConnId, Lane, Token};

@@ -13,8 +13,9 @@ pub enum Op {
     Accept,
     /// Make a socket and connect it. Answer: `Connected`.
     Connect(Box<ConnectTo>),
-    /// Wait for bytes. Answer: `Received`; an empty load is the end of the stream.
-    Recv,
+    /// Wait for bytes, to be brought in the way wished for. Answer: `Received`, where an empty load
+    /// is the end of the stream; or `Relayed`, to [`Want::Linked`] only.
+    Recv(Want),
     /// Write a non-empty load. Answer: `Sent` with what is left of it, which may be nothing.
     Send(Load),
     /// End our half of the stream (`shutdown(SHUT_WR)`). Answer: `Shut`.
@@ -33,11 +34,28 @@ impl Op {
     #[must_use]
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::Accept | Self::Recv => Lane::Recv,
+            Self::Accept | Self::Recv(_) => Lane::Recv,
             Self::Connect(_) | Self::Send(_) | Self::Shutdown => Lane::Send,
             Self::Cancel | Self::Close { .. } => Lane::Control,
         }
     }
+}
+
+/// How a receive should bring its bytes.
+///
+/// A wish, and nothing that correctness depends on: an engine that does not know the carrier, has
+/// no pipe to spare, or has read ahead already brings copied bytes. One that was asked for
+/// `Copy` brings nothing else.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Want {
+    /// In memory.
+    #[default]
+    Copy,
+    /// In a pipe ([`Load::Pipe`]), so that they never come to user space.
+    Pipe,
+    /// On to this connection at once, through a pipe. The sink's send lane must be free, and stay
+    /// so until the receive has reported.
+    Linked(ConnId),
 }
 
 /// The outcome of one operation.
@@ -49,6 +67,14 @@ pub enum Event {
     Connected,
     /// Bytes that arrived; empty means that the peer ended its half of the stream.
     Received(Load),
+    /// Bytes that arrived and went on to the sink of a [`Want::Linked`]. Never both nothing: the
+    /// end of the stream is `Received`.
+    Relayed {
+        /// How many the sink has taken.
+        moved: usize,
+        /// What it did not take, in a pipe, to be sent; or nothing.
+        rest: Load,
+    },
     /// What is left of the load; empty when all of it was written.
     Sent(Load),
     /// Our half of the stream is ended.
@@ -81,8 +107,8 @@ pub struct Completion {
 
 /// Bytes on loan: they travel with an operation and return with its event.
 ///
-/// Move-only. Dropping a `Chunk` load would lose a buffer, so a load ends in
-/// [`Chunks::give_load`](crate::worker::chunks::Chunks::give_load).
+/// Move-only. Dropping a `Chunk` load would lose a buffer and a `Pipe` load a pipe, so a load ends
+/// in [`Chunks::give_load`](crate::worker::chunks::Chunks::give_load).
 #[derive(Debug)]
 pub enum Load {
     /// A part of a pooled chunk: what a receive brings and a tunnel passes on.
@@ -94,6 +120,9 @@ pub enum Load {
         /// How much of it is already written.
         start: usize,
     },
+    /// Bytes in a pipe of the engine that brought them. They are in no memory of this process, so
+    /// they can be sent by that engine and nothing else; a send that empties the pipe keeps it.
+    Pipe(Pipe),
 }
 
 impl Load {
@@ -112,6 +141,7 @@ impl Load {
         match self {
             Self::Chunk(chunk) => chunk.len(),
             Self::Bytes { bytes, start } => bytes.len() - start,
+            Self::Pipe(pipe) => pipe.len(),
         }
     }
 
@@ -124,12 +154,13 @@ impl Load {
     /// Keeps only the first `count` bytes.
     ///
     /// # Panics
-    /// If the load holds fewer.
+    /// If the load holds fewer, or is a pipe, which only a send empties.
     pub fn truncate(&mut self, count: usize) {
         assert!(count <= self.len(), "a load of {} bytes has no first {count}", self.len());
         match self {
             Self::Chunk(chunk) => chunk.truncate(count),
             Self::Bytes { bytes, start } => bytes.truncate(*start + count),
+            Self::Pipe(pipe) => panic!("{pipe:?} gives its bytes in order"),
         }
     }
 
@@ -142,7 +173,42 @@ impl Load {
         match self {
             Self::Chunk(chunk) => chunk.advance(count),
             Self::Bytes { start, .. } => *start += count,
+            Self::Pipe(pipe) => pipe.len -= count,
         }
+    }
+}
+
+/// A claim on one of an engine's pipes and the bytes in it.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Pipe {
+    number: u32,
+    len: usize,
+}
+
+impl Pipe {
+    /// Names a pipe that holds `len` bytes. Only for an engine, and only once until the claim is
+    /// back.
+    #[must_use]
+    pub const fn new(number: u32, len: usize) -> Self {
+        Self { number, len }
+    }
+
+    /// The pipe's number in its engine's table.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// How many bytes are in it.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 

@@ -183,6 +183,7 @@ const fn bit(lane: Lane) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::op::Want;
     use super::*;
 
     const OWNER: Owner = Owner::Session(7, Side::Client);
@@ -192,9 +193,9 @@ mod tests {
         let (mut table, mut ops) = (ConnTable::new(1), Ops::new());
         let id = table.open(OWNER).unwrap();
         assert_eq!(table.open(OWNER), None, "the table is full");
-        table.push(id, Op::Recv, &mut ops);
+        table.push(id, Op::Recv(Want::Copy), &mut ops);
         table.close(id, false, &mut ops);
-        assert!(matches!(ops[..], [(_, Op::Recv), (_, Op::Cancel)]));
+        assert!(matches!(ops[..], [(_, Op::Recv(_)), (_, Op::Cancel)]));
         let fate = table.complete(id, Lane::Control, &Event::Cancelled, &mut ops);
         assert_eq!((fate, ops.len()), (Fate::Dropped, 2), "the receive has not joined yet");
         let lost = Event::Failed { errno: 125, load: None };

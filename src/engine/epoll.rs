@@ -2,8 +2,9 @@
 //!
 //! An operation is tried; if it would block its lane parks; an edge queues the lane again; the
 //! outcome is a completion. Readiness is known here and nowhere else. A receive holds a chunk only
-//! while it reads: an idle connection holds nothing, and a lane that finds the pool empty waits in
-//! a queue of the hungry until chunks are home. Owns its descriptors.
+//! while it reads, and a pipe only with bytes in it: an idle connection holds nothing, and a lane
+//! that finds the pool empty waits in a queue of the hungry until chunks are home. Owns its
+//! descriptors. `Want::Linked` is a pipe here.
 //!
 //! Deliberately absent: timeouts, retries, and any read-ahead.
 
@@ -14,11 +15,14 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll as Queue, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::Engine;
+use super::pipes::{Filled, Pipes};
 use super::probe::SetupError;
 use super::spin::{Spinner, Spins};
 use crate::clock::{Instant, Now};
 use crate::config::model::Spin;
-use crate::conn::{Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token};
+use crate::conn::{
+    Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token, Want,
+};
 use crate::limits::{
     CHUNK_BYTES, EVENTS_PER_TURN, FULL_RECEIVES_MIN, GROWTH_PER_TURN, OPS_PER_TURN,
 };
@@ -63,6 +67,7 @@ pub struct Epoll {
     ready: VecDeque<Completion>,
     edges: Vec<EpollEvent>,
     spinner: Spinner,
+    pipes: Pipes,
     now: Now,
 }
 
@@ -98,7 +103,7 @@ enum RecvLane {
     #[default]
     Idle,
     Accept(Step),
-    Recv(Step),
+    Recv(Step, Want),
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +118,7 @@ impl RecvLane {
     const fn step_mut(&mut self) -> Option<&mut Step> {
         match self {
             Self::Idle => None,
-            Self::Accept(step) | Self::Recv(step) => Some(step),
+            Self::Accept(step) | Self::Recv(step, _) => Some(step),
         }
     }
 }
@@ -173,13 +178,14 @@ impl Epoll {
             ready: VecDeque::with_capacity(EVENTS_PER_TURN),
             edges: vec![EpollEvent::empty(); EVENTS_PER_TURN],
             spinner: Spinner::new(spin),
+            pipes: Pipes::new(),
             now: clock::now(),
         })
     }
 
     /// The slot of a connection that is its tenant.
     fn slot(&mut self, conn: ConnId) -> Option<&mut Slot> {
-        self.slots.get_mut(conn.index()).filter(|slot| slot.generation == conn.generation())
+        tenant(&mut self.slots, conn)
     }
 
     /// Makes the connection the tenant of its slot.
@@ -216,7 +222,7 @@ impl Epoll {
         let send = std::mem::take(&mut slot.send);
         match recv {
             RecvLane::Idle => {}
-            RecvLane::Accept(_) | RecvLane::Recv(_) => {
+            RecvLane::Accept(_) | RecvLane::Recv(..) => {
                 self.fail(conn, Lane::Recv, libc::ECANCELED, None);
             }
         }
@@ -225,7 +231,7 @@ impl Epoll {
             SendLane::Connect(..) => self.fail(conn, Lane::Send, libc::ECANCELED, None),
             SendLane::Send(load, _) => self.fail(conn, Lane::Send, libc::ECANCELED, Some(load)),
         }
-        if matches!(recv, RecvLane::Recv(Step::Hungry)) {
+        if matches!(recv, RecvLane::Recv(Step::Hungry, _)) {
             self.hungry.retain(|&other| other != conn);
         }
         self.report(conn, Lane::Control, Event::Cancelled);
@@ -259,6 +265,9 @@ impl Epoll {
     }
 
     fn try_recv(&mut self, conn: ConnId, chunks: &mut Chunks) {
+        if self.try_fill(conn) {
+            return;
+        }
         let may_grow = self.growth > 0;
         let Some(slot) = self.slot(conn) else { return };
         let Some(fd) = &slot.fd else { return };
@@ -277,7 +286,7 @@ impl Epoll {
                     }
                 }
             },
-            RecvLane::Recv(step) => {
+            RecvLane::Recv(step, _) => {
                 // What keeps filling chunks is part of more.
                 let bulk = slot.full >= FULL_RECEIVES_MIN;
                 let large = if bulk { chunks.take_large() } else { None };
@@ -322,8 +331,40 @@ impl Epoll {
         }
     }
 
+    /// Tries a receive that would like a pipe; false if its bytes are to be copied.
+    fn try_fill(&mut self, conn: ConnId) -> bool {
+        let Some(slot) = tenant(&mut self.slots, conn) else { return false };
+        let (RecvLane::Recv(step, Want::Pipe | Want::Linked(_)), Some(fd)) =
+            (&mut slot.recv, &slot.fd)
+        else {
+            return false;
+        };
+        // A short transfer does not prove that the socket is empty, so `input` stays as it is.
+        let event = match self.pipes.fill(fd.as_fd()) {
+            Ok(Filled::NoPipe) => return false,
+            // An urgent byte stops a pipe for ever and a copy only once, so it is the copy that
+            // decides on a socket that had one, or may have an end.
+            Ok(Filled::Nothing) if slot.input_lasts => return false,
+            Ok(Filled::Nothing) => {
+                slot.input = false;
+                *step = Step::Parked;
+                return true;
+            }
+            Ok(Filled::Some(pipe)) => Event::Received(Load::Pipe(pipe)),
+            Ok(Filled::End) => {
+                // The end is there to stay, though its edge may still be on its way.
+                (slot.input, slot.input_lasts) = (true, true);
+                Event::Received(Load::EMPTY)
+            }
+            Err(errno) => Event::Failed { errno, load: None },
+        };
+        slot.recv = RecvLane::Idle;
+        self.report(conn, Lane::Recv, event);
+        true
+    }
+
     fn try_send(&mut self, conn: ConnId, chunks: &Chunks) {
-        let Some(slot) = self.slot(conn) else { return };
+        let Some(slot) = tenant(&mut self.slots, conn) else { return };
         match std::mem::take(&mut slot.send) {
             SendLane::Idle => {}
             SendLane::Connect(to, _) => self.try_connect(conn, to),
@@ -331,10 +372,15 @@ impl Epoll {
                 let Some(fd) = &slot.fd else {
                     return self.fail(conn, Lane::Send, libc::ENOTCONN, Some(load));
                 };
-                match socket::send(fd.as_fd(), chunks.load_bytes(&load)) {
+                let outcome = match &load {
+                    Load::Pipe(pipe) => self.pipes.drain(pipe, fd.as_fd()),
+                    load => socket::send(fd.as_fd(), chunks.load_bytes(load)),
+                };
+                match outcome {
                     Ok(count) => {
                         load.advance(count);
-                        self.report(conn, Lane::Send, Event::Sent(load));
+                        let rest = self.pipes.after_send(load);
+                        self.report(conn, Lane::Send, Event::Sent(rest));
                     }
                     Err(libc::EAGAIN) => slot.send = SendLane::Send(load, Step::Parked),
                     Err(errno) => self.fail(conn, Lane::Send, errno, Some(load)),
@@ -417,6 +463,11 @@ impl Epoll {
     }
 }
 
+/// The slot of a connection that is its tenant.
+fn tenant(slots: &mut [Slot], conn: ConnId) -> Option<&mut Slot> {
+    slots.get_mut(conn.index()).filter(|slot| slot.generation == conn.generation())
+}
+
 /// How long `epoll_wait` may take. Rounded up: a turn that ends before its deadline would only be
 /// followed by an empty one.
 fn timeout(until: Option<Instant>) -> EpollTimeout {
@@ -459,12 +510,12 @@ impl Engine for Epoll {
         }
         let Some(slot) = self.slot(conn) else { return self.push_stale(conn, op) };
         let step = match (&op, slot.input) {
-            (Op::Recv, false) => Step::Parked,
+            (Op::Recv(_), false) => Step::Parked,
             _ => Step::Queued,
         };
         match op {
             Op::Accept => slot.recv = RecvLane::Accept(step),
-            Op::Recv => slot.recv = RecvLane::Recv(step),
+            Op::Recv(want) => slot.recv = RecvLane::Recv(step, want),
             Op::Connect(to) => slot.send = SendLane::Connect(to, step),
             Op::Send(load) => slot.send = SendLane::Send(load, step),
             Op::Shutdown => {
@@ -494,6 +545,7 @@ impl Engine for Epoll {
         let start = events.len();
         let limit = start + EVENTS_PER_TURN;
         self.growth = GROWTH_PER_TURN;
+        self.pipes.take_home(chunks);
         loop {
             self.run(chunks, events, limit);
             // The kernel is asked in every turn, or lanes that always succeed would starve the
@@ -513,6 +565,10 @@ impl Engine for Epoll {
 
     fn take_spins(&mut self) -> Spins {
         self.spinner.take()
+    }
+
+    fn pipes_lent(&self) -> usize {
+        self.pipes.lent()
     }
 }
 

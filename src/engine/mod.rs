@@ -17,6 +17,7 @@
 //! Readiness never leaves an engine. Deliberately absent: HTTP, sessions, configuration.
 
 pub mod epoll;
+mod pipes;
 pub mod probe;
 pub mod sim;
 pub mod spin;
@@ -64,5 +65,11 @@ pub trait Engine {
     /// kernel, whose time stands still meanwhile.
     fn take_spins(&mut self) -> Spins {
         Spins::default()
+    }
+
+    /// How many pipes are out with bytes in them, in operations and with sessions. One that went
+    /// to [`Chunks::give_load`] counts until the next `wait`.
+    fn pipes_lent(&self) -> usize {
+        0
     }
 }

@@ -15,7 +15,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::Engine;
 use super::uring::Uring;
 use crate::config::model::EngineChoice;
-use crate::conn::{Completion, ConnId, Event, Op};
+use crate::conn::{Completion, ConnId, Event, Op, Want};
 use crate::limits::PROBE_MS_MAX;
 use crate::reason::Errno;
 use crate::sys::{clock, socket};
@@ -140,7 +140,7 @@ fn probe_uring() -> Result<(), SetupError> {
     let (near, far) = UnixStream::pair().map_err(|error| failed("socketpair", &error))?;
     socket::send(far.as_fd(), b"?").map_err(|errno| SetupError::new("send", errno))?;
     let conn = ConnId::new(0, 0);
-    match ask(&mut engine, conn, near.into(), Op::Recv, &mut chunks)? {
+    match ask(&mut engine, conn, near.into(), Op::Recv(Want::Copy), &mut chunks)? {
         Event::Received(load) if load.len() == 1 => chunks.give_load(load),
         event => return Err(unexpected("io_uring receive into a provided buffer", &event)),
     }

@@ -570,7 +570,7 @@ impl Engine for Uring {
         match op {
             Op::Accept => self.accept(conn),
             Op::Connect(to) => self.connect(conn, &to),
-            Op::Recv => self.recv(conn, chunks),
+            Op::Recv(_) => self.recv(conn, chunks),
             Op::Send(load) => self.send(conn, load, chunks),
             Op::Shutdown => self.shutdown(conn),
             Op::Cancel => self.cancel(conn),

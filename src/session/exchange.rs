@@ -173,6 +173,11 @@ impl Http {
             (Side::Upstream, Event::Connected) => self.connected(deadlines, io),
             (Side::Upstream, Event::Received(load)) => self.upstream_received(load, deadlines, io),
             (Side::Upstream, Event::Sent(rest)) => self.upstream_sent(rest, deadlines, io),
+            // A tunnel's answer; nobody asks for it here.
+            (_, Event::Relayed { rest, .. }) => {
+                io.give(rest);
+                Next::Stay
+            }
             (side, Event::Failed { errno, load }) => {
                 if let Some(load) = load {
                     io.give(load);

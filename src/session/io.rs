@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::clock::{Instant, Now};
 use crate::config::model::Config;
-use crate::conn::{ConnId, ConnTable, Lane, Load, Op, Ops, Owner, Side};
+use crate::conn::{ConnId, ConnTable, Lane, Load, Op, Ops, Owner, Side, Want};
 use crate::http::facts::Host;
 use crate::observe::log::Logs;
 use crate::observe::stats::Stats;
@@ -66,10 +66,15 @@ impl Io<'_> {
         self.conns.push(conn, op, self.ops);
     }
 
-    /// Asks for bytes, unless a receive is already in flight.
+    /// Asks for bytes in memory, unless a receive is already in flight.
     pub fn recv(&mut self, conn: ConnId) {
+        self.recv_as(conn, Want::Copy);
+    }
+
+    /// Asks for bytes in the way wished for, unless a receive is already in flight.
+    pub fn recv_as(&mut self, conn: ConnId, want: Want) {
         if self.conns.is_idle(conn, Lane::Recv) {
-            self.push(conn, Op::Recv);
+            self.push(conn, Op::Recv(want));
         }
     }
 

@@ -5,6 +5,7 @@
 //! [`connect`], [`exchange`], [`finish`]), may become a [`tunnel`], and may linger for a moment so
 //! that a last answer is not lost. Deliberately absent: sockets, timers that fire by themselves.
 
+mod carrier;
 mod connect;
 mod deadlines;
 mod download;
@@ -191,7 +192,7 @@ fn linger(
             }
             true
         }
-        Event::Sent(load) => {
+        Event::Sent(load) | Event::Relayed { rest: load, .. } => {
             io.give(load);
             false
         }

@@ -1,11 +1,13 @@
 //! One direction of a tunnel: what arrives at one connection is sent to the other.
 //!
 //! A pump holds at most one load, and reads again only when that is written: backpressure is the
-//! absence of a receive. Four states, and nothing else to know. Deliberately absent: timers, counts
-//! that outlive a load, and which carrier moves the bytes.
+//! absence of a receive. Four states, and nothing else to know. Which carrier moves the bytes is a
+//! word in each receive, chosen by [`Carrier`]. Deliberately absent: timers, and counts that
+//! outlive a load.
 
 use crate::conn::{ConnId, Load, Op};
 
+use super::carrier::{Carrier, CarrierPolicy};
 use super::io::Io;
 
 /// What a pump waits for.
@@ -25,17 +27,23 @@ pub(super) enum Flow {
 #[derive(Debug)]
 pub(super) struct Pump {
     flow: Flow,
+    carrier: Carrier,
     /// Bytes of the load that is being written.
     in_hand: usize,
 }
 
 impl Pump {
     /// Starts by writing what has already arrived, or else by reading.
-    pub(super) fn start(first: Load, from: ConnId, to: ConnId, io: &mut Io<'_>) -> Self {
-        let mut pump = Self { flow: Flow::Reading, in_hand: 0 };
+    pub(super) fn start(
+        first: Load,
+        (from, to): (ConnId, ConnId),
+        policy: CarrierPolicy,
+        io: &mut Io<'_>,
+    ) -> Self {
+        let mut pump = Self { flow: Flow::Reading, carrier: Carrier::default(), in_hand: 0 };
         if first.is_empty() {
             io.give(first);
-            io.recv(from);
+            pump.read(from, to, policy, io);
         } else {
             pump.write(first, to, io);
         }
@@ -55,7 +63,13 @@ impl Pump {
     }
 
     /// A receive brought bytes, or the end of the source's stream (false).
-    pub(super) fn received(&mut self, load: Load, to: ConnId, io: &mut Io<'_>) -> bool {
+    pub(super) fn received(
+        &mut self,
+        load: Load,
+        to: ConnId,
+        policy: CarrierPolicy,
+        io: &mut Io<'_>,
+    ) -> bool {
         debug_assert_eq!(self.flow, Flow::Reading);
         if load.is_empty() {
             io.give(load);
@@ -63,22 +77,34 @@ impl Pump {
             io.push(to, Op::Shutdown);
             return false;
         }
+        self.carrier.received(load.len(), policy);
         self.write(load, to, io);
         true
     }
 
+    /// A receive brought bytes of which the sink has taken all but `rest`.
+    pub(super) fn relayed(
+        &mut self,
+        rest: Load,
+        (from, to): (ConnId, ConnId),
+        policy: CarrierPolicy,
+        io: &mut Io<'_>,
+    ) {
+        debug_assert_eq!(self.flow, Flow::Reading);
+        self.go_on(rest, (from, to), policy, io);
+    }
+
     /// A send came back with what is left; returns how many bytes were written.
-    pub(super) fn sent(&mut self, rest: Load, from: ConnId, to: ConnId, io: &mut Io<'_>) -> usize {
+    pub(super) fn sent(
+        &mut self,
+        rest: Load,
+        (from, to): (ConnId, ConnId),
+        policy: CarrierPolicy,
+        io: &mut Io<'_>,
+    ) -> usize {
         debug_assert_eq!(self.flow, Flow::Writing);
         let written = self.in_hand - rest.len();
-        if rest.is_empty() {
-            io.give(rest);
-            self.flow = Flow::Reading;
-            self.in_hand = 0;
-            io.recv(from);
-        } else {
-            self.write(rest, to, io);
-        }
+        self.go_on(rest, (from, to), policy, io);
         written
     }
 
@@ -86,6 +112,28 @@ impl Pump {
     pub(super) const fn finished(&mut self) {
         self.flow = Flow::Done;
         self.in_hand = 0;
+    }
+
+    /// Writes what is left, or reads again.
+    fn go_on(
+        &mut self,
+        rest: Load,
+        (from, to): (ConnId, ConnId),
+        policy: CarrierPolicy,
+        io: &mut Io<'_>,
+    ) {
+        if rest.is_empty() {
+            io.give(rest);
+            self.read(from, to, policy, io);
+        } else {
+            self.write(rest, to, io);
+        }
+    }
+
+    fn read(&mut self, from: ConnId, to: ConnId, policy: CarrierPolicy, io: &mut Io<'_>) {
+        self.flow = Flow::Reading;
+        self.in_hand = 0;
+        io.recv_as(from, self.carrier.want(policy, to));
     }
 
     fn write(&mut self, load: Load, to: ConnId, io: &mut Io<'_>) {

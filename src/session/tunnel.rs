@@ -14,6 +14,7 @@ use crate::http::variables::Frozen;
 use crate::observe::stats::Counter;
 use crate::reason::{Party, Reason, Timer};
 
+use super::carrier::CarrierPolicy;
 use super::deadlines::Deadlines;
 use super::finish::level;
 use super::io::Io;
@@ -27,6 +28,7 @@ pub(super) struct Policy {
     send_down_ms: u64,
     idle_ms: Option<u64>,
     half_close: bool,
+    carrier: CarrierPolicy,
 }
 
 impl Policy {
@@ -39,6 +41,7 @@ impl Policy {
             send_down_ms: settings.send_timeout_ms,
             idle_ms: settings.tunnel_idle_timeout_ms,
             half_close: settings.tunnel_half_close,
+            carrier: CarrierPolicy::of(settings),
         }
     }
 }
@@ -102,8 +105,8 @@ impl Tunnel {
         let tunnel = Self {
             client,
             upstream,
-            up: Pump::start(early, client, upstream, io),
-            down: Pump::start(answer, upstream, client, io),
+            up: Pump::start(early, (client, upstream), policy.carrier, io),
+            down: Pump::start(answer, (upstream, client), policy.carrier, io),
             head_left: head_bytes,
             policy,
             tally,
@@ -131,6 +134,12 @@ impl Tunnel {
     ) -> Option<Reason> {
         match event {
             Event::Received(load) => self.received(side, load, deadlines, io),
+            Event::Relayed { moved, rest } => {
+                self.relayed(side, moved, rest, io);
+                self.watch_writes(deadlines, io);
+                self.moved(deadlines, io);
+                None
+            }
             Event::Sent(rest) => {
                 self.sent(side, rest, io);
                 deadlines.clear(write_timer(side));
@@ -202,12 +211,9 @@ impl Tunnel {
         deadlines: &mut Deadlines,
         io: &mut Io<'_>,
     ) -> Option<Reason> {
-        if side == Side::Upstream {
-            self.tally.upstream.received += load.len() as u64;
-            self.tally.upstream.body += load.len() as u64;
-        }
-        let far = self.conn(side.other());
-        if self.pump_from(side).received(load, far, io) {
+        self.count_received(side, load.len());
+        let (far, policy) = (self.conn(side.other()), self.policy.carrier);
+        if self.pump_from(side).received(load, far, policy, io) {
             self.watch_writes(deadlines, io);
             self.moved(deadlines, io);
             return None;
@@ -217,9 +223,28 @@ impl Tunnel {
         (!self.policy.half_close).then_some(reason)
     }
 
+    /// A receive from `side` brought bytes of which the other side has taken `moved` already.
+    fn relayed(&mut self, side: Side, moved: usize, rest: Load, io: &mut Io<'_>) {
+        self.count_received(side, moved + rest.len());
+        self.count_written(side.other(), moved, io);
+        let (way, policy) = (self.way(side), self.policy.carrier);
+        self.pump_from(side).relayed(rest, way, policy, io);
+    }
+
     fn sent(&mut self, side: Side, rest: Load, io: &mut Io<'_>) {
-        let (near, far) = (self.conn(side), self.conn(side.other()));
-        let written = self.pump_into(side).sent(rest, far, near, io);
+        let (way, policy) = (self.way(side.other()), self.policy.carrier);
+        let written = self.pump_into(side).sent(rest, way, policy, io);
+        self.count_written(side, written, io);
+    }
+
+    const fn count_received(&mut self, side: Side, bytes: usize) {
+        if matches!(side, Side::Upstream) {
+            self.tally.upstream.received += bytes as u64;
+            self.tally.upstream.body += bytes as u64;
+        }
+    }
+
+    fn count_written(&mut self, side: Side, written: usize, io: &mut Io<'_>) {
         let bytes = written as u64;
         match side {
             Side::Client => {
@@ -292,6 +317,11 @@ impl Tunnel {
             Side::Client => self.client,
             Side::Upstream => self.upstream,
         }
+    }
+
+    /// Source and sink of the direction that begins at a side.
+    const fn way(&self, from: Side) -> (ConnId, ConnId) {
+        (self.conn(from), self.conn(from.other()))
     }
 
     const fn pump_from(&mut self, side: Side) -> &mut Pump {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::clock::Now;
-use crate::config::model::{Config, Level};
+use crate::config::model::{Config, Level, Splice};
 use crate::conn::Addr;
 use crate::engine::probe::Chosen;
 use crate::limits::STOP_GRACE_MS;
@@ -148,6 +148,7 @@ impl Supervisor {
             bell::bell().map_err(|errno| vec![format!("the supervisor cannot start: {errno}")])?;
         let roll = Arc::new(Roll::default());
         let remote = Remote { ringer: ringer.clone(), roll: Arc::clone(&roll) };
+        let degraded = matches!(engine, Chosen::Epoll { .. }) && wants_links(&config);
         let plan = Plan { config, engine, files: Arc::clone(&files), cpus };
         let mut supervisor = Self {
             crew: Crew::new(plan, ringer, roll),
@@ -163,6 +164,10 @@ impl Supervisor {
         };
         let errors = supervisor.start_all();
         if errors.is_empty() {
+            if degraded {
+                let text = "\"splice linked\" needs io_uring; \"splice pipe\" takes its place";
+                supervisor.log(Level::Warn, format_args!("{text}"));
+            }
             return Ok(supervisor);
         }
         supervisor.stop();
@@ -422,6 +427,11 @@ fn why_no_start(worker: usize, end: End) -> String {
         End::Panicked(words) => format!("worker {worker} panicked at its start: {words}"),
         End::CouldNotStart(why) => format!("worker {worker} cannot start: {why}"),
     }
+}
+
+/// Whether any tunnel is to use the carrier that only io_uring has.
+fn wants_links(config: &Config) -> bool {
+    config.locations.iter().any(|location| location.settings.splice == Splice::Linked)
 }
 
 /// The time, for the log lines of the house; workers are told theirs by their engines.

@@ -10,6 +10,7 @@ pub mod buffers;
 pub mod clock;
 pub mod eventfd;
 pub mod listen;
+pub mod pipe;
 pub mod process;
 pub mod ring;
 pub mod socket;

@@ -6,10 +6,10 @@
 //! goes back to the system when its chunk comes home. Deliberately absent: who waits for a chunk
 //! (the engine knows which lanes are hungry), and any copy.
 
-use crate::limits::{CHUNK_BYTES, CHUNKS_BASE, LARGE_CHUNK_BYTES, LARGE_CHUNKS};
+use crate::limits::{CHUNK_BYTES, CHUNKS_BASE, LARGE_CHUNK_BYTES, LARGE_CHUNKS, PIPES_MAX};
 use crate::sys::buffers::Buffers;
 
-use crate::conn::Load;
+use crate::conn::{Load, Pipe};
 
 /// A claim on the bytes `start..end` of one pooled buffer.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ pub struct Chunks {
     large: Option<Large>,
     out: usize,
     max: usize,
+    /// Pipes of loads that nobody wants any more, on their way to the engine that has them.
+    unwanted: Vec<Pipe>,
 }
 
 /// A few larger buffers for bulk; their numbers have [`LARGE`] set.
@@ -95,7 +97,14 @@ impl Chunks {
         assert!(base > 0 && base <= max, "a pool of {base} to {max} chunks");
         let buffers = Buffers::new(base, CHUNK_BYTES);
         let count = u32::try_from(base).expect("chunk counts fit 32 bits");
-        Self { buffers, free: (0..count).rev().collect(), large: None, out: 0, max }
+        Self {
+            buffers,
+            free: (0..count).rev().collect(),
+            large: None,
+            out: 0,
+            max,
+            unwanted: Vec::with_capacity(PIPES_MAX),
+        }
     }
 
     /// The same with `count` large buffers, at least one.
@@ -153,11 +162,19 @@ impl Chunks {
         }
     }
 
-    /// Takes whatever pooled memory a load holds home.
+    /// Takes whatever pooled memory a load holds home. A pipe waits here for its engine, which has
+    /// the descriptors.
     pub fn give_load(&mut self, load: Load) {
-        if let Load::Chunk(chunk) = load {
-            self.give(chunk);
+        match load {
+            Load::Chunk(chunk) => self.give(chunk),
+            Load::Bytes { .. } => {}
+            Load::Pipe(pipe) => self.unwanted.push(pipe),
         }
+    }
+
+    /// The next pipe that came home here; only for the engine that lent it.
+    pub fn take_unwanted(&mut self) -> Option<Pipe> {
+        self.unwanted.pop()
     }
 
     /// The bytes of the claimed range.
@@ -181,11 +198,15 @@ impl Chunks {
     }
 
     /// The bytes of a load, wherever they are.
+    ///
+    /// # Panics
+    /// If they are in a pipe. Only who asks for a pipe gets one.
     #[must_use]
     pub fn load_bytes<'a>(&'a self, load: &'a Load) -> &'a [u8] {
         match load {
             Load::Chunk(chunk) => self.bytes(chunk),
             Load::Bytes { bytes, start } => &bytes[*start..],
+            Load::Pipe(pipe) => panic!("the bytes of {pipe:?} are in no memory of ours"),
         }
     }
 

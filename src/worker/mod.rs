@@ -358,9 +358,10 @@ impl<E: Engine> Worker<E> {
     fn drop_event(&mut self, event: Event) {
         match event {
             Event::Accepted(handle) => self.engine.discard(handle),
-            Event::Received(load) | Event::Sent(load) | Event::Failed { load: Some(load), .. } => {
-                self.chunks.give_load(load)
-            }
+            Event::Received(load)
+            | Event::Sent(load)
+            | Event::Relayed { rest: load, .. }
+            | Event::Failed { load: Some(load), .. } => self.chunks.give_load(load),
             Event::Failed { load: None, .. }
             | Event::Connected
             | Event::Shut

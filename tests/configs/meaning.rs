@@ -2,7 +2,7 @@
 
 use upsplice::config::model::{
     Affinity, Balance, Config, EngineChoice, ErrorLog, Level, LocationMatch, ProxyVersion,
-    ServerName, Spin, Workers,
+    ServerName, Spin, Splice, Workers,
 };
 use upsplice::config::{Request, load_text};
 
@@ -316,6 +316,24 @@ fn upsplice_s_own_directives() {
     assert_eq!(settings.tunnel_lifetime_jitter_percent, 10);
     assert_eq!((settings.keepalive_timeout_ms, settings.keepalive_header_s), (60_000, Some(75)));
     assert!(location("upgrade_allow off;").settings.upgrade_allow.is_empty());
+}
+
+#[test]
+fn splice_names_a_carrier_and_is_inherited() {
+    assert_eq!(location("").settings.splice, Splice::Auto);
+    for (word, splice) in [
+        ("auto", Splice::Auto),
+        ("off", Splice::Off),
+        ("pipe", Splice::Pipe),
+        ("linked", Splice::Linked),
+    ] {
+        assert_eq!(location(&format!("splice {word};")).settings.splice, splice);
+    }
+    let config =
+        config("http { splice pipe; server { location / { } location /x { splice off; } } }");
+    let root = &config.servers[0].locations;
+    let of = |index: usize| config.locations[root[index]].settings.splice;
+    assert_eq!((of(0), of(1)), (Splice::Pipe, Splice::Off));
 }
 
 #[test]

@@ -396,6 +396,26 @@ fn values_of_own_directives() {
 }
 
 #[test]
+fn carriers() {
+    check(
+        In::Location,
+        "splice on;",
+        &["2:8 error: invalid value \"on\" in \"splice\" directive (auto, off, pipe or linked)"],
+    );
+    check(
+        In::Main,
+        "events { use epoll; }\nhttp { splice linked; server { location / { splice linked; } } }",
+        &[
+            "2:15 error: \"splice linked\" needs io_uring, and this file says \"use epoll\" \
+             (splice pipe does the same on both engines, and costs less)",
+            "2:52 error: \"splice linked\" needs io_uring, and this file says \"use epoll\" \
+             (splice pipe does the same on both engines, and costs less)",
+        ],
+    );
+    check(In::Main, "events { use io_uring; }\nhttp { splice linked; server { } }", &[]);
+}
+
+#[test]
 fn a_configuration_that_serves_nothing() {
     check(
         In::Main,

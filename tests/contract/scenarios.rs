@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use upsplice::conn::{Addr, ConnId, Event, Lane, Load, Op};
+use upsplice::conn::{Addr, ConnId, Event, Lane, Load, Op, Want};
 use upsplice::engine::Engine;
 use upsplice::limits::{ACCEPT_AHEAD_MAX, CHUNK_BYTES};
 
@@ -86,7 +86,7 @@ pub(crate) fn all<W: World>() -> Vec<Scenario<W>> {
 
 fn deadline<W: World>(stage: &mut Stage<W>) {
     let (conn, _peer) = stage.pair("idle");
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.quiet(30);
     stage.quiet(1);
     stage.quiet(0);
@@ -122,7 +122,7 @@ fn accept<W: World>(stage: &mut Stage<W>, family: Family) {
         (_, other) => panic!("the peer is {other}"),
     }
     stage.world.engine().set_nodelay(conn);
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.peer_writes(peer, b"hello");
     stage.expect(conn, Lane::Recv);
     stage.send(conn, b"world");
@@ -174,7 +174,7 @@ fn accept_many<W: World>(stage: &mut Stage<W>) {
         stage.peer_writes(peer, b"x");
     }
     for &conn in &conns {
-        stage.ask(conn, Op::Recv);
+        stage.ask(conn, Op::Recv(Want::Copy));
     }
     // Those who connect while the listener closes see its end, one way or the other.
     let late = stage.world.peer_connect(&addr);
@@ -208,7 +208,7 @@ fn connected<W: World>(stage: &mut Stage<W>, family: Family) -> (ConnId, Peer) {
 
 fn connect<W: World>(stage: &mut Stage<W>, family: Family) {
     let (conn, peer) = connected(stage, family);
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.send(conn, b"request");
     stage.expect(conn, Lane::Send);
     assert_eq!(stage.peer_reads(peer, 7), b"request");
@@ -256,19 +256,19 @@ fn recv_there<W: World>(stage: &mut Stage<W>) {
     let (conn, peer) = stage.pair("client");
     stage.peer_writes(peer, b"early");
     stage.turn(1);
-    stage.ask(conn, Op::Recv);
+    stage.ask(conn, Op::Recv(Want::Copy));
     stage.peer_writes(peer, b"last words");
     stage.world.peer_shutdown(peer);
     stage.turn(1);
-    stage.ask(conn, Op::Recv);
-    stage.ask(conn, Op::Recv);
+    stage.ask(conn, Op::Recv(Want::Copy));
+    stage.ask(conn, Op::Recv(Want::Copy));
     stage.close(conn, false);
 }
 
 fn recv_later<W: World>(stage: &mut Stage<W>) {
     let (conn, peer) = stage.pair("client");
     for word in ["one", "two", "three"] {
-        stage.push(conn, Op::Recv);
+        stage.push(conn, Op::Recv(Want::Copy));
         stage.quiet(2);
         stage.peer_writes(peer, word.as_bytes());
         stage.expect(conn, Lane::Recv);
@@ -280,7 +280,7 @@ fn ping_pong<W: World>(stage: &mut Stage<W>) {
     let (conn, peer) = stage.pair("client");
     for round in 0..200 {
         let message = format!("message {round}");
-        stage.push(conn, Op::Recv);
+        stage.push(conn, Op::Recv(Want::Copy));
         stage.peer_writes(peer, message.as_bytes());
         let event = stage.take(conn, Lane::Recv);
         let Event::Received(load) = event else { panic!("{event:?}") };
@@ -294,11 +294,11 @@ fn ping_pong<W: World>(stage: &mut Stage<W>) {
 
 fn peer_ends<W: World>(stage: &mut Stage<W>) {
     let (conn, peer) = stage.pair("client");
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.world.peer_shutdown(peer);
     stage.expect(conn, Lane::Recv);
     // The end is there to stay, and our half is open.
-    stage.ask(conn, Op::Recv);
+    stage.ask(conn, Op::Recv(Want::Copy));
     stage.send(conn, b"still here");
     stage.expect(conn, Lane::Send);
     assert_eq!(stage.peer_reads(peer, 10), b"still here");
@@ -309,7 +309,7 @@ fn peer_ends<W: World>(stage: &mut Stage<W>) {
 
 fn we_end<W: World>(stage: &mut Stage<W>) {
     let (conn, peer) = stage.pair("client");
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.send(conn, b"bye");
     stage.expect(conn, Lane::Send);
     stage.ask(conn, Op::Shutdown);
@@ -318,7 +318,7 @@ fn we_end<W: World>(stage: &mut Stage<W>) {
     // The receive that was in flight still receives.
     stage.peer_writes(peer, b"answer");
     stage.expect(conn, Lane::Recv);
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.world.peer_close(peer, false);
     stage.expect(conn, Lane::Recv);
     stage.close(conn, false);
@@ -326,7 +326,7 @@ fn we_end<W: World>(stage: &mut Stage<W>) {
 
 fn peer_resets<W: World>(stage: &mut Stage<W>) {
     let (conn, peer) = stage.pair("client");
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.quiet(2);
     stage.world.peer_close(peer, true);
     stage.expect(conn, Lane::Recv);
@@ -335,7 +335,7 @@ fn peer_resets<W: World>(stage: &mut Stage<W>) {
 
 fn write_after_reset<W: World>(stage: &mut Stage<W>) {
     let (conn, peer) = stage.pair("client");
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.world.peer_close(peer, true);
     stage.expect(conn, Lane::Recv);
     stage.send(conn, b"anybody?");
@@ -348,13 +348,13 @@ fn write_after_reset<W: World>(stage: &mut Stage<W>) {
 
 fn cancel_recv<W: World>(stage: &mut Stage<W>) {
     let (conn, peer) = stage.pair("client");
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.quiet(2);
     stage.push(conn, Op::Cancel);
     stage.expect(conn, Lane::Recv);
     stage.expect(conn, Lane::Control);
     // A cancellation is of operations, not of the connection.
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.peer_writes(peer, b"after");
     stage.expect(conn, Lane::Recv);
     stage.close(conn, false);
@@ -364,7 +364,7 @@ fn cancel_recv<W: World>(stage: &mut Stage<W>) {
 fn cancel_nothing<W: World>(stage: &mut Stage<W>) {
     let (conn, peer) = stage.pair("client");
     stage.ask(conn, Op::Cancel);
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.peer_writes(peer, b"fine");
     stage.expect(conn, Lane::Recv);
     stage.close(conn, false);
@@ -372,7 +372,7 @@ fn cancel_nothing<W: World>(stage: &mut Stage<W>) {
 
 fn cancel_at_once<W: World>(stage: &mut Stage<W>) {
     let (conn, peer) = stage.pair("client");
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.push(conn, Op::Cancel);
     stage.expect(conn, Lane::Recv);
     stage.expect(conn, Lane::Control);
@@ -415,7 +415,7 @@ fn full_peer<W: World>(stage: &mut Stage<W>) {
 fn closes<W: World>(stage: &mut Stage<W>) {
     for reset in [false, true] {
         let (conn, peer) = stage.pair(if reset { "reset" } else { "ended" });
-        stage.push(conn, Op::Recv);
+        stage.push(conn, Op::Recv(Want::Copy));
         stage.quiet(1);
         stage.close(conn, reset);
         stage.peer_sees_end(if reset { "reset" } else { "ended" }, peer);
@@ -437,10 +437,10 @@ fn slot_reuse<W: World>(stage: &mut Stage<W>) {
     for _ in 0..20 {
         let (conn, peer) = stage.pair("tenant");
         assert!(tenants.insert(conn), "a generation is used once");
-        stage.push(conn, Op::Recv);
+        stage.push(conn, Op::Recv(Want::Copy));
         stage.peer_writes(peer, b"mine");
         stage.expect(conn, Lane::Recv);
-        stage.push(conn, Op::Recv);
+        stage.push(conn, Op::Recv(Want::Copy));
         stage.close(conn, true);
         stage.peer_sees_end("tenant", peer);
     }
@@ -454,7 +454,7 @@ fn relay_bulk<W: World>(stage: &mut Stage<W>) {
     let total = 8 << 20;
     let bytes: Vec<u8> = (0..total).map(|n: usize| (n * 31 + (n >> 12)).to_le_bytes()[0]).collect();
     let (mut written, mut read) = (0, Vec::new());
-    stage.push(from, Op::Recv);
+    stage.push(from, Op::Recv(Want::Copy));
     let mut ended = false;
     stage.until("the last byte", |stage| {
         if written < total {
@@ -472,7 +472,7 @@ fn relay_bulk<W: World>(stage: &mut Stage<W>) {
         match stage.arrived(to, Lane::Send) {
             Some(Event::Sent(rest)) if rest.is_empty() => {
                 stage.home(Event::Sent(rest));
-                stage.push(from, Op::Recv);
+                stage.push(from, Op::Recv(Want::Copy));
             }
             Some(Event::Sent(rest)) => stage.push(to, Op::Send(rest)),
             Some(Event::Shut) => {}
@@ -524,7 +524,7 @@ fn hungry<W: World>(stage: &mut Stage<W>) {
     let all = fifty(stage);
     for round in 0..3 {
         for &(conn, _) in &all {
-            stage.push(conn, Op::Recv);
+            stage.push(conn, Op::Recv(Want::Copy));
         }
         // Nobody has sent anything: waiting must be waiting, not turning.
         stage.quiet(10);
@@ -540,7 +540,7 @@ fn hungry<W: World>(stage: &mut Stage<W>) {
         stage.world.peer_shutdown(peer);
     }
     for &(conn, _) in &all {
-        stage.ask(conn, Op::Recv);
+        stage.ask(conn, Op::Recv(Want::Copy));
         stage.close(conn, false);
     }
 }
@@ -550,7 +550,7 @@ fn starve<W: World>(stage: &mut Stage<W>, all: &[(ConnId, Peer)]) -> Vec<Event> 
     let mut kept = Vec::new();
     for &(conn, peer) in &all[..2] {
         stage.peer_writes(peer, b"keep");
-        stage.push(conn, Op::Recv);
+        stage.push(conn, Op::Recv(Want::Copy));
         let event = stage.take(conn, Lane::Recv);
         assert!(matches!(&event, Event::Received(load) if load.len() == 4), "{event:?}");
         kept.push(event);
@@ -563,7 +563,7 @@ fn cancel_hungry<W: World>(stage: &mut Stage<W>) {
     let kept = starve(stage, &all);
     for &(conn, peer) in &all[2..] {
         stage.peer_writes(peer, b"waiting");
-        stage.push(conn, Op::Recv);
+        stage.push(conn, Op::Recv(Want::Copy));
     }
     // Nothing can be received, and nothing may spin.
     let mut count = 0;
@@ -583,7 +583,7 @@ fn cancel_hungry<W: World>(stage: &mut Stage<W>) {
     receive_all(stage, fed, b"waiting");
     // The cancelled ones lost no byte.
     for &(conn, _) in cancelled {
-        stage.ask(conn, Op::Recv);
+        stage.ask(conn, Op::Recv(Want::Copy));
     }
     for (conn, _) in all {
         stage.close(conn, true);
@@ -595,12 +595,12 @@ fn pool_grows<W: World>(stage: &mut Stage<W>) {
     let mut kept = Vec::new();
     for n in 0..8 {
         stage.peer_writes(peer, format!("message {n}").as_bytes());
-        stage.push(conn, Op::Recv);
+        stage.push(conn, Op::Recv(Want::Copy));
         kept.push(stage.take(conn, Lane::Recv));
     }
     // The bound is reached: the ninth waits until one is home.
     stage.peer_writes(peer, b"message 8");
-    stage.push(conn, Op::Recv);
+    stage.push(conn, Op::Recv(Want::Copy));
     stage.turn(5);
     stage.turn(5);
     assert!(stage.arrived(conn, Lane::Recv).is_none(), "a ninth chunk of eight");

@@ -40,7 +40,7 @@ impl Asked {
         match op {
             Op::Accept => Self::Accept,
             Op::Connect(_) => Self::Connect,
-            Op::Recv => Self::Recv,
+            Op::Recv(_) => Self::Recv,
             Op::Send(load) => Self::Send { bytes: load.len() },
             Op::Shutdown => Self::Shutdown,
             Op::Cancel => Self::Cancel,
@@ -53,7 +53,7 @@ impl Asked {
         match (self, event) {
             (Self::Accept, Event::Accepted(_))
             | (Self::Connect, Event::Connected)
-            | (Self::Recv, Event::Received(_))
+            | (Self::Recv, Event::Received(_) | Event::Relayed { .. })
             | (Self::Shutdown, Event::Shut)
             | (Self::Cancel, Event::Cancelled)
             | (Self::Close, Event::Closed) => true,
@@ -235,7 +235,9 @@ impl<W: World> Stage<W> {
     /// Takes whatever memory an event brought home.
     pub(crate) fn home(&mut self, event: Event) {
         match event {
-            Event::Received(load) | Event::Sent(load) => self.chunks.give_load(load),
+            Event::Received(load) | Event::Sent(load) | Event::Relayed { rest: load, .. } => {
+                self.chunks.give_load(load);
+            }
             Event::Failed { load: Some(load), .. } => self.chunks.give_load(load),
             _ => {}
         }
@@ -374,6 +376,8 @@ impl<W: World> Stage<W> {
         }
         let lent = self.world.engine().chunks_lent();
         assert_eq!(self.chunks.out(), lent, "chunks that did not come home");
+        let lent = self.world.engine().pipes_lent();
+        assert_eq!(lent, 0, "pipes that did not come home");
         self.transcript
     }
 }

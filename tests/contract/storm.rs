@@ -3,7 +3,7 @@
 //! The stage holds each event against the contract; the storm checks that no stream loses,
 //! repeats or mixes up a byte, and that afterwards everything is home.
 
-use upsplice::conn::{Addr, ConnId, Event, Lane, Load, Op};
+use upsplice::conn::{Addr, ConnId, Event, Lane, Load, Op, Want};
 use upsplice::prng::Prng;
 
 use crate::stage::Stage;
@@ -84,7 +84,9 @@ impl Storm {
         let guest = &mut self.guests[index];
         let conn = guest.conn;
         match thing {
-            1..=4 if !guest.over && !stage.busy(conn, Lane::Recv) => stage.push(conn, Op::Recv),
+            1..=4 if !guest.over && !stage.busy(conn, Lane::Recv) => {
+                stage.push(conn, Op::Recv(Want::Copy))
+            }
             5..=7 if !guest.over && !guest.we_ended && !stage.busy(conn, Lane::Send) => {
                 guest.sending = size;
                 let bytes = stream(guest.peer.0 + 100, guest.sent, size);

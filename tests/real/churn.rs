@@ -255,7 +255,7 @@ mod child {
 
     pub(super) const ENGINE: &str = "UPSPLICE_CHURN_ENGINE";
     pub(super) const UPSTREAM: &str = "UPSPLICE_CHURN_UPSTREAM";
-    pub(super) const NOTHING_LEFT: &str = "connections=0 sessions=0 timers=0 buffers=0";
+    pub(super) const NOTHING_LEFT: &str = "connections=0 sessions=0 timers=0 buffers=0 pipes=0";
 
     /// Nothing to do unless this is the child.
     #[test]
@@ -323,11 +323,12 @@ mod child {
     /// What a worker holds besides its listening socket and the buffers it lends to the kernel.
     fn figures_of<E: Engine>(worker: &Worker<E>) -> String {
         format!(
-            "connections={} sessions={} timers={} buffers={}",
+            "connections={} sessions={} timers={} buffers={} pipes={}",
             worker.conns_live() - 1,
             worker.sessions_live(),
             worker.timers_live(),
-            worker.chunks().out().saturating_sub(worker.engine().chunks_lent())
+            worker.chunks().out().saturating_sub(worker.engine().chunks_lent()),
+            worker.engine().pipes_lent(),
         )
     }
 }

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use upsplice::config::model::Config;
+use upsplice::config::model::{Bulk, Config, Splice};
 use upsplice::config::{Outside, Request, load_text};
 use upsplice::conn::Addr;
 use upsplice::engine::sim::Sim;
@@ -84,11 +84,15 @@ pub(crate) fn backs() -> [Addr; 2] {
 pub(crate) fn worker(
     sim: &Sim,
     connections: usize,
+    (splice, bulk): (Splice, Bulk),
     seed: u64,
     bug: Option<Bug>,
 ) -> (Worker<Planted>, Memory, Sender) {
     let mut config = config();
     config.process.worker_connections = connections;
+    for location in &mut config.locations {
+        (location.settings.splice, location.settings.bulk) = (splice, bulk);
+    }
     let (mailbox, sender) = Mailbox::new().expect("an eventfd");
     let (logs, memory) = Logs::memory();
     let setup = Setup {

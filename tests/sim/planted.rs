@@ -128,4 +128,8 @@ impl Engine for Planted {
     fn chunks_lent(&self) -> usize {
         self.sim.chunks_lent()
     }
+
+    fn pipes_lent(&self) -> usize {
+        self.sim.pipes_lent()
+    }
 }

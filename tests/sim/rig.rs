@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use upsplice::clock::Instant;
+use upsplice::config::model::{Bulk, Splice};
 use upsplice::conn::Addr;
 use upsplice::engine::Engine;
 use upsplice::engine::sim::{Census, Faults, PeerId, Ratio, Sim, Tally};
@@ -74,12 +75,13 @@ impl Rig {
         let mut prng = Prng::new(seed ^ 0x7368_6f77);
         let faults = Faults::draw(&mut prng);
         let connections = if prng.chance(1, 6) { 8 } else { 512 };
+        let carrier = carrier(&mut prng);
         let sim = Sim::new(seed, faults.clone());
         if trace {
-            println!("{faults:#?}");
+            println!("{faults:#?}\n{carrier:?}");
             sim.trace_to(|line| println!("{line}"));
         }
-        let (worker, memory, mail) = house::worker(&sim, connections, seed, bug);
+        let (worker, memory, mail) = house::worker(&sim, connections, carrier, seed, bug);
         let book = Rc::new(RefCell::new(Ledger::default()));
         let hurry = Rc::new(Cell::new(false));
         let bytes_max = (faults.socket_buffer_bytes * 60).min(40_000);
@@ -221,6 +223,7 @@ impl Rig {
         assert_eq!(self.sim.census(), home, "sockets");
         let worker = &self.worker;
         assert_eq!(worker.chunks().out(), worker.engine().chunks_lent(), "chunks");
+        assert_eq!(worker.engine().pipes_lent(), 0, "pipes");
         assert_eq!(worker.sessions_live(), 0, "sessions");
         assert_eq!(worker.conns_live(), listeners, "connection slots");
         assert_eq!(worker.timers_live(), 0, "timers");
@@ -274,4 +277,19 @@ impl Rig {
         }
         lines
     }
+}
+
+/// Draws how tunnels move their bytes. What counts as bulk is little here: the simulation's streams
+/// are short, and a direction should change its carrier several times.
+fn carrier(prng: &mut Prng) -> (Splice, Bulk) {
+    let splice = match prng.below(5) {
+        0 => Splice::Off,
+        1 => Splice::Pipe,
+        2 => Splice::Linked,
+        _ => Splice::Auto,
+    };
+    let mut below = |bound| u8::try_from(prng.below(bound)).unwrap_or(0);
+    let (proof, quiet) = (1 + below(2), 1 + below(2));
+    let bytes = [1, 40, 700, 3_000][usize::from(below(4))];
+    (splice, Bulk { bytes, proof, quiet })
 }

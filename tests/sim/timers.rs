@@ -2,6 +2,7 @@
 //! than one tick of the wheel.
 
 use upsplice::clock::Instant;
+use upsplice::config::model::{Bulk, Splice};
 use upsplice::conn::Addr;
 use upsplice::engine::sim::{Faults, Heard, PeerId, Sim};
 use upsplice::limits::WHEEL_TICK_MS;
@@ -29,7 +30,7 @@ impl Scene {
     fn new() -> Self {
         let sim = Sim::new(1, Faults { socket_buffer_bytes: BUFFER_BYTES, ..Faults::NONE });
         sim.serve(house::backs()[0].clone());
-        let (worker, memory, _) = house::worker(&sim, 512, 1, None);
+        let (worker, memory, _) = house::worker(&sim, 512, (Splice::Auto, Bulk::DEFAULT), 1, None);
         Self { sim, worker, memory }
     }
 

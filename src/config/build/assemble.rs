@@ -59,6 +59,7 @@ pub(super) fn assemble(
         access_files: builder.access_files,
     };
     check::names(&config, &name_spans, builder.problems);
+    check::carriers(config.process.engine, &builder.linked, builder.problems);
     config
 }
 

@@ -3,7 +3,7 @@
 use crate::config::lexer::Word;
 use crate::config::model::{
     AccessLog, AddHeader, Affinity, Balance, EngineChoice, ErrorLog, LocationMatch, Peer,
-    ProxyVersion, ServerName, SocketKeepalive, Spin, Workers,
+    ProxyVersion, ServerName, SocketKeepalive, Spin, Splice, Workers,
 };
 use crate::config::source::Span;
 use crate::conn::Addr;
@@ -78,6 +78,7 @@ scope! {
     server_tokens: bool,
     add_headers: Vec<AddHeader>,
     upgrade_allow: Vec<String>,
+    splice: Splice,
     tunnel_half_close: bool,
     /// `Some(None)` is `off`.
     tunnel_idle_timeout_ms: Option<u64>,

@@ -48,6 +48,8 @@ pub(super) struct Builder<'a> {
     access_files: Vec<String>,
     /// The one `http` block.
     http: Option<Draft>,
+    /// Where `splice linked` is asked for, which not every engine can do.
+    linked: Vec<Span>,
     /// Warnings that are given once: the names of the directives.
     warned: Vec<&'static str>,
 }
@@ -72,6 +74,7 @@ pub(super) fn build<'a>(
         log_formats: Vec::new(),
         access_files: Vec::new(),
         http: None,
+        linked: Vec::new(),
         warned: Vec::new(),
     };
     log::predefine(&mut builder);

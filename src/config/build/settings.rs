@@ -1,6 +1,6 @@
 //! A level with everything inherited, as the model's [`Settings`].
 
-use crate::config::model::{ProxyVersion, Settings};
+use crate::config::model::{Bulk, ProxyVersion, Settings};
 
 use super::draft::Scope;
 
@@ -47,6 +47,8 @@ pub(super) fn settings(scope: &Scope) -> Settings {
         hide_headers: hidden(scope),
         add_headers: scope.add_headers.clone().unwrap_or_default(),
         upgrade_allow: scope.upgrade_allow.clone().unwrap_or_default(),
+        splice: scope.splice.unwrap_or_default(),
+        bulk: Bulk::DEFAULT,
         tunnel_half_close: scope.tunnel_half_close.unwrap_or_default(),
         tunnel_idle_timeout_ms: scope.tunnel_idle_timeout_ms.flatten(),
         tunnel_max_lifetime_ms: lifetime.map(|(time, _)| time),

@@ -1,5 +1,6 @@
 //! Setters of upsplice's own directives.
 
+use crate::config::model::Splice;
 use crate::config::parser::Directive;
 use crate::config::value;
 
@@ -26,6 +27,27 @@ pub(in crate::config) fn upgrade_allow(
         allowed.push(word.text.to_ascii_lowercase());
     }
     draft.scope.upgrade_allow = Some(allowed);
+}
+
+pub(in crate::config) fn splice(
+    builder: &mut Builder<'_>,
+    directive: &Directive,
+    draft: &mut Draft,
+) {
+    let word = &directive.args[0];
+    draft.scope.splice = match word.text.as_str() {
+        "auto" => Some(Splice::Auto),
+        "off" => Some(Splice::Off),
+        "pipe" => Some(Splice::Pipe),
+        "linked" => {
+            builder.linked.push(word.span);
+            Some(Splice::Linked)
+        }
+        _ => {
+            builder.invalid(directive, word, "auto, off, pipe or linked");
+            None
+        }
+    };
 }
 
 pub(in crate::config) fn idle_timeout(

@@ -93,6 +93,10 @@ pub struct Faults {
     pub false_mail: Ratio,
     /// Receives find no memory while this many chunks are lent.
     pub chunks_out_max: usize,
+    /// A receive that would like a pipe finds none, and copies.
+    pub no_pipe: Ratio,
+    /// What one pipe holds at most.
+    pub pipe_bytes: usize,
     /// Bytes one direction of a connection holds before its writer must wait.
     pub socket_buffer_bytes: usize,
     /// Events one wait reports at most.
@@ -126,6 +130,8 @@ impl Faults {
         early_wakes: Ratio::NEVER,
         false_mail: Ratio::NEVER,
         chunks_out_max: usize::MAX,
+        no_pipe: Ratio::NEVER,
+        pipe_bytes: 64 * 1024,
         socket_buffer_bytes: 64 * 1024,
         events_per_turn: EVENTS_PER_TURN,
         peer_delay_ms_max: 0,
@@ -160,6 +166,8 @@ impl Faults {
             socket_buffer_bytes: pick(prng, &[200, 1_500, 6_000, 64 * 1024, 256 * 1024]),
             events_per_turn: pick(prng, &[1, 3, EVENTS_PER_TURN, EVENTS_PER_TURN]),
             peer_delay_ms_max: pick(prng, &[0, 0, 3, 50]),
+            no_pipe: Ratio::draw(prng, 8),
+            pipe_bytes: pick(prng, &[50, 1_000, 8 * 1024, 256 * 1024]),
         }
     }
 

@@ -8,10 +8,12 @@
 //!
 //! Deliberately absent: threads, real time, descriptors, the real kernel's costs.
 
+mod carry;
 mod faults;
 mod net;
 mod ops;
 mod peer;
+mod pipes;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -202,5 +204,9 @@ impl Engine for Sim {
 
     fn wait(&mut self, until: Option<Instant>, chunks: &mut Chunks, events: &mut Vec<Completion>) {
         self.0.borrow_mut().wait(until, chunks, events);
+    }
+
+    fn pipes_lent(&self) -> usize {
+        self.0.borrow().pipes.lent()
     }
 }

@@ -1,6 +1,6 @@
 //! How each operation is carried out: when it is ready, what it does, how a cancel ends it.
 
-use crate::conn::{Completion, ConnId, ConnectTo, Event, Lane, Load, Op};
+use crate::conn::{Completion, ConnId, ConnectTo, Event, Lane, Load, Op, Want};
 use crate::limits::CHUNK_BYTES;
 use crate::worker::chunks::Chunks;
 
@@ -10,7 +10,7 @@ use super::schedule::Happening;
 use super::world::{Held, LaneState, Pending, Server, Socket, World};
 
 /// What trying an operation came to.
-enum Outcome {
+pub(super) enum Outcome {
     Report(Event),
     /// It has to wait for more: bytes, room, a client, a chunk.
     Wait(Pending),
@@ -66,7 +66,10 @@ impl World {
             self.run(conn, socket, pending, chunks)
         };
         match outcome {
-            Outcome::Report(event) => self.ready.push_back(Completion { conn, lane, event }),
+            Outcome::Report(mut event) => {
+                self.settle_pipe(&mut event);
+                self.ready.push_back(Completion { conn, lane, event });
+            }
             Outcome::Wait(pending) => {
                 self.slot_mut(conn).lanes[lane as usize] = LaneState::Busy(pending);
             }
@@ -129,7 +132,7 @@ impl World {
     ) -> Outcome {
         match (&pending.op, socket) {
             (Op::Accept, Socket::Listener(index)) => self.run_accept(index, pending),
-            (Op::Recv, Socket::Stream(end)) => self.run_recv(conn, end, pending, chunks),
+            (Op::Recv(_), Socket::Stream(end)) => self.run_recv(conn, end, pending, chunks),
             (Op::Send(_), Socket::Stream(end)) => self.run_send(end, pending, chunks),
             (Op::Shutdown, Socket::Stream(end)) => Outcome::Report(match self.net.shutdown(end) {
                 Ok(()) => Event::Shut,
@@ -140,6 +143,11 @@ impl World {
                 Outcome::Report(event)
             }
             (Op::Cancel, _) => Outcome::Report(Event::Cancelled),
+            // The kernel may have the sink's descriptor still to look up.
+            (Op::Close { .. }, _) if self.is_relayed_to(conn) => {
+                self.net.plan(1, Happening::Complete(conn, Lane::Control, pending.serial));
+                Outcome::Wait(Pending { planned: true, ..pending })
+            }
             (Op::Close { reset }, _) => {
                 self.close(socket, *reset);
                 Outcome::Report(Event::Closed)
@@ -169,9 +177,12 @@ impl World {
         &mut self,
         conn: ConnId,
         end: EndId,
-        pending: Pending,
+        mut pending: Pending,
         chunks: &mut Chunks,
     ) -> Outcome {
+        if let (Some(pipe), Op::Recv(Want::Linked(sink))) = (pending.relay.take(), &pending.op) {
+            return self.run_relay(*sink, pipe);
+        }
         let arrived = self.net.end(end).readable_bytes();
         if arrived == 0 {
             return match self.net.read(end, &mut []) {
@@ -181,6 +192,10 @@ impl World {
                 Err(errno) => Outcome::Report(Event::Failed { errno, load: None }),
             };
         }
+        let pending = match self.run_fill(conn, end, pending) {
+            Ok(outcome) => return outcome,
+            Err(pending) => pending,
+        };
         let allowed = chunks.out() < self.net.faults.chunks_out_max;
         let large = if arrived > CHUNK_BYTES { chunks.take_large() } else { None };
         let Some(mut chunk) = large.or_else(|| allowed.then(|| chunks.take()).flatten()) else {
@@ -206,7 +221,14 @@ impl World {
 
     fn run_send(&mut self, end: EndId, mut pending: Pending, chunks: &Chunks) -> Outcome {
         let Op::Send(load) = &mut pending.op else { return Outcome::Wait(pending) };
-        let mut bytes = chunks.load_bytes(load);
+        let piped;
+        let mut bytes = match &*load {
+            Load::Pipe(pipe) => {
+                piped = self.pipes.bytes(pipe);
+                &piped[..]
+            }
+            load => chunks.load_bytes(load),
+        };
         if bytes.len() > 1 && self.net.faults.short_writes.hits(&mut self.net.prng) {
             bytes = &bytes[..1 + self.net.below(bytes.len() - 1)];
         }
@@ -214,7 +236,12 @@ impl World {
             Err(errno) => return failed(pending, errno),
             Ok(0) if pending.hurried => return cancelled(pending),
             Ok(0) => return Outcome::Wait(pending),
-            Ok(count) => load.advance(count),
+            Ok(count) => {
+                if let Load::Pipe(pipe) = load {
+                    self.pipes.consume(pipe, count);
+                }
+                load.advance(count);
+            }
         }
         pending.progressed = true;
         let whole = self.net.faults.whole_sends.hits(&mut self.net.prng);
@@ -285,7 +312,7 @@ impl World {
         }
         match (&pending.op, slot.socket) {
             (Op::Accept, Socket::Listener(index)) => !self.listeners[index].backlog.is_empty(),
-            (Op::Recv, Socket::Stream(end)) => self.net.end(end).is_readable(),
+            (Op::Recv(_), Socket::Stream(end)) => self.net.end(end).is_readable(),
             (Op::Send(_), Socket::Stream(end)) => self.net.is_writable(end),
             (Op::Shutdown | Op::Cancel | Op::Close { .. }, _) => true,
             _ => false,
@@ -310,7 +337,10 @@ impl World {
 }
 
 /// What a cancelled operation reports: its progress if there was some, else `ECANCELED`.
-fn cancelled(pending: Pending) -> Outcome {
+fn cancelled(mut pending: Pending) -> Outcome {
+    if let Some(pipe) = pending.relay.take() {
+        return Outcome::Report(Event::Relayed { moved: 0, rest: Load::Pipe(pipe) });
+    }
     if pending.progressed { sent(pending) } else { failed(pending, libc::ECANCELED) }
 }
 

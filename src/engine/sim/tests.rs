@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::conn::{ConnectTo, Event, Lane, Load};
+use crate::conn::{ConnectTo, Event, Lane, Load, Want};
 use crate::prng::Prng;
 
 const LISTENER: ConnId = ConnId::new(0, 1);
@@ -84,10 +84,10 @@ impl Bench {
 fn bytes_and_ends_go_both_ways() {
     let (mut bench, peer) = Bench::accepted(Faults::NONE);
     bench.write(peer, b"ping");
-    bench.push(CLIENT, Op::Recv);
+    bench.push(CLIENT, Op::Recv(Want::Copy));
     assert_eq!(bench.received(), b"ping");
     bench.sim.with_peer(peer, |peer| peer.shutdown());
-    bench.push(CLIENT, Op::Recv);
+    bench.push(CLIENT, Op::Recv(Want::Copy));
     assert_eq!(bench.received(), b"");
     bench.send(b"pong");
     assert!(matches!(bench.next(), Event::Sent(rest) if rest.is_empty()));
@@ -143,7 +143,7 @@ fn a_write_to_a_closed_peer_is_answered_by_a_reset() {
     assert_eq!(load.len(), 5);
     bench.push(CLIENT, Op::Send(load));
     assert!(matches!(bench.next(), Event::Failed { errno: libc::EPIPE, .. }));
-    bench.push(CLIENT, Op::Recv);
+    bench.push(CLIENT, Op::Recv(Want::Copy));
     assert_eq!(bench.received(), b"");
 }
 
@@ -154,9 +154,9 @@ fn what_arrived_before_a_reset_can_still_be_read() {
     assert!(bench.wait(None).is_empty());
     bench.sim.with_peer(peer, |peer| peer.reset());
     bench.wait(None);
-    bench.push(CLIENT, Op::Recv);
+    bench.push(CLIENT, Op::Recv(Want::Copy));
     assert_eq!(bench.received(), b"last words");
-    bench.push(CLIENT, Op::Recv);
+    bench.push(CLIENT, Op::Recv(Want::Copy));
     assert!(matches!(bench.next(), Event::Failed { errno: libc::ECONNRESET, .. }));
     // A client that is gone before its adoption is refused there.
     let peer = bench.sim.client_connect(&addr(80)).unwrap();
@@ -176,7 +176,7 @@ fn a_cancel_ends_what_waits_and_may_lose_to_what_is_ready() {
         for ready in [false, true] {
             let faults = Faults { cancels_lost: lost, ..Faults::NONE };
             let (mut bench, peer) = Bench::accepted(faults);
-            bench.push(CLIENT, Op::Recv);
+            bench.push(CLIENT, Op::Recv(Want::Copy));
             if ready {
                 bench.write(peer, b"x");
                 let now = bench.sim.clock();
@@ -210,14 +210,14 @@ fn a_receive_without_memory_waits_for_a_chunk_to_come_home() {
     let (mut bench, peer) = Bench::accepted(faults);
     bench.write(peer, b"bytes");
     let lent = bench.chunks.take().unwrap();
-    bench.push(CLIENT, Op::Recv);
+    bench.push(CLIENT, Op::Recv(Want::Copy));
     assert!(bench.wait(None).is_empty() && bench.sim.stalled());
     bench.chunks.give(lent);
     assert_eq!(bench.received(), b"bytes");
     // The end of a stream needs no memory.
     let lent = bench.chunks.take().unwrap();
     bench.sim.with_peer(peer, |peer| peer.shutdown());
-    bench.push(CLIENT, Op::Recv);
+    bench.push(CLIENT, Op::Recv(Want::Copy));
     assert_eq!(bench.received(), b"");
     bench.chunks.give(lent);
 }
@@ -271,20 +271,20 @@ fn the_referee_stops_whoever_breaks_the_contract() {
     type Foul = fn(&mut Bench);
     let fouls: [(&str, Foul); 7] = [
         ("lane is busy", |bench| {
-            bench.push(CLIENT, Op::Recv);
-            bench.push(CLIENT, Op::Recv);
+            bench.push(CLIENT, Op::Recv(Want::Copy));
+            bench.push(CLIENT, Op::Recv(Want::Copy));
         }),
         ("sends nothing", |bench| bench.push(CLIENT, Op::Send(Load::EMPTY))),
         ("in flight", |bench| {
-            bench.push(CLIENT, Op::Recv);
+            bench.push(CLIENT, Op::Recv(Want::Copy));
             bench.push(CLIENT, Op::Close { reset: true });
         }),
         ("being closed", |bench| {
             bench.push(CLIENT, Op::Close { reset: true });
-            bench.push(CLIENT, Op::Recv);
+            bench.push(CLIENT, Op::Recv(Want::Copy));
         }),
-        ("not open", |bench| bench.push(ConnId::new(1, 2), Op::Recv)),
-        ("holds", |bench| bench.push(LISTENER, Op::Recv)),
+        ("not open", |bench| bench.push(ConnId::new(1, 2), Op::Recv(Want::Copy))),
+        ("holds", |bench| bench.push(LISTENER, Op::Recv(Want::Copy))),
         ("busy", |bench| {
             let now = bench.sim.clock();
             (0..1000).for_each(|_| drop(bench.wait(Some(now))));
@@ -360,7 +360,7 @@ impl Echo {
                     return;
                 }
                 self.live.insert(free);
-                return bench.push(id, Op::Recv);
+                return bench.push(id, Op::Recv(Want::Copy));
             }
             Event::Failed { .. } if conn == LISTENER => Op::Accept,
             Event::Received(load) if load.is_empty() => Op::Shutdown,
@@ -368,7 +368,7 @@ impl Echo {
             Event::Sent(rest) if !rest.is_empty() => Op::Send(rest),
             Event::Sent(done) => {
                 bench.chunks.give_load(done);
-                Op::Recv
+                Op::Recv(Want::Copy)
             }
             Event::Shut => Op::Close { reset: false },
             Event::Failed { load, .. } => {

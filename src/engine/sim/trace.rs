@@ -2,7 +2,7 @@
 
 use core::fmt::Write;
 
-use crate::conn::{ConnId, Event, Load, Op};
+use crate::conn::{ConnId, Event, Load, Op, Want};
 use crate::reason::Errno;
 use crate::worker::chunks::Chunks;
 
@@ -22,7 +22,9 @@ pub(super) fn op(op: &Op, chunks: &Chunks) -> String {
     match op {
         Op::Accept => "accept".to_owned(),
         Op::Connect(to) => format!("connect {}", to.addr),
-        Op::Recv => "recv".to_owned(),
+        Op::Recv(Want::Copy) => "recv".to_owned(),
+        Op::Recv(Want::Pipe) => "recv into a pipe".to_owned(),
+        Op::Recv(Want::Linked(sink)) => format!("recv on to {}", conn(*sink)),
         Op::Send(load) => format!("send {}", self::load(load, chunks)),
         Op::Shutdown => "shutdown".to_owned(),
         Op::Cancel => "cancel".to_owned(),
@@ -36,7 +38,7 @@ pub(super) fn kind(op: &Op) -> &'static str {
     match op {
         Op::Accept => "accept",
         Op::Connect(_) => "connect",
-        Op::Recv => "recv",
+        Op::Recv(_) => "recv",
         Op::Send(_) => "send",
         Op::Shutdown => "shutdown",
         Op::Cancel => "cancel",
@@ -51,6 +53,7 @@ pub(super) fn event(event: &Event, chunks: &Chunks) -> String {
         Event::Connected => "connected".to_owned(),
         Event::Received(load) if load.is_empty() => "end of stream".to_owned(),
         Event::Received(load) => format!("received {}", self::load(load, chunks)),
+        Event::Relayed { moved, rest } => format!("relayed {moved} bytes, {} left", rest.len()),
         Event::Sent(load) if load.is_empty() => "sent".to_owned(),
         Event::Sent(load) => format!("sent, {} bytes left", load.len()),
         Event::Shut => "shut".to_owned(),
@@ -62,6 +65,9 @@ pub(super) fn event(event: &Event, chunks: &Chunks) -> String {
 }
 
 fn load(load: &Load, chunks: &Chunks) -> String {
+    if let Load::Pipe(pipe) = load {
+        return format!("{} bytes in pipe {}", pipe.len(), pipe.number());
+    }
     let bytes = chunks.load_bytes(load);
     let shown = &bytes[..bytes.len().min(SHOWN_BYTES)];
     let mut text = format!("{} bytes \"{}", bytes.len(), shown.escape_ascii());

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::clock::Instant;
-use crate::conn::{Addr, Completion, ConnId, Ends, Event, Handle, Lane, Op};
+use crate::conn::{Addr, Completion, ConnId, Ends, Event, Handle, Lane, Op, Pipe};
 use crate::worker::chunks::Chunks;
 
 use super::faults::Faults;
 use super::net::{EndId, Holder, Net};
 use super::peer::{Actor, Peer, PeerId};
+use super::pipes::PipeTable;
 use super::schedule::Happening;
 use super::trace;
 
@@ -77,6 +78,8 @@ pub(super) struct Pending {
     pub(super) progressed: bool,
     /// What a connect will come to: an errno, or zero.
     pub(super) verdict: Option<i32>,
+    /// A linked receive's bytes, between its halves.
+    pub(super) relay: Option<Pipe>,
 }
 
 /// One lane of a connection.
@@ -144,6 +147,7 @@ pub(super) struct World {
     pub(super) handles: BTreeMap<i32, Held>,
     pub(super) ready: VecDeque<Completion>,
     pub(super) hungry: VecDeque<(ConnId, u64)>,
+    pub(super) pipes: PipeTable,
     pub(super) tally: Tally,
     pub(super) stalled: bool,
     actors: BTreeMap<EndId, Box<dyn Actor>>,
@@ -166,6 +170,7 @@ impl World {
             handles: BTreeMap::new(),
             ready: VecDeque::new(),
             hungry: VecDeque::new(),
+            pipes: PipeTable::default(),
             tally: Tally::default(),
             stalled: false,
             actors: BTreeMap::new(),
@@ -221,11 +226,13 @@ impl World {
         if matches!(op, Op::Connect(_) | Op::Close { .. }) && !is_open {
             self.open(conn, Socket::None);
         }
-        let Some(slot) = self.slots.get_mut(&conn.index()).filter(|slot| slot.id == conn) else {
+        let Some(slot) = self.slots.get(&conn.index()).filter(|slot| slot.id == conn) else {
             panic!("sim: a {} is pushed for {conn:?}, which is not open", trace::kind(&op));
         };
         check(slot, &op);
+        self.check_carrier(conn, &op);
         let lane = op.lane();
+        let slot = self.slot_mut(conn);
         slot.closing |= matches!(op, Op::Close { .. });
         if matches!(op, Op::Cancel) {
             self.cancel(conn);
@@ -239,6 +246,7 @@ impl World {
             hurried: false,
             progressed: false,
             verdict: None,
+            relay: None,
         };
         self.slot_mut(conn).lanes[lane as usize] = LaneState::Busy(pending);
         if lane == Lane::Send {
@@ -257,6 +265,7 @@ impl World {
         self.stalled = false;
         let started = self.net.now;
         let before = events.len();
+        self.pipes.take_home(chunks);
         self.feed_hungry(chunks);
         if self.net.faults.false_mail.hits(&mut self.net.prng) {
             self.net.plan(0, Happening::Wake);
@@ -413,6 +422,7 @@ impl World {
             Event::Connected => 1 << 32,
             Event::Received(load) => (2 << 32) + load.len() as u64,
             Event::Sent(load) => (3 << 32) + load.len() as u64,
+            Event::Relayed { moved, rest } => (9 << 32) + (moved * 3 + rest.len()) as u64,
             Event::Shut => 4 << 32,
             Event::Cancelled => 5 << 32,
             Event::Closed => 6 << 32,
@@ -531,7 +541,7 @@ fn check(slot: &Slot, op: &Op) {
         Op::Cancel | Op::Close { .. } => true,
         Op::Accept => matches!(slot.socket, Socket::Listener(_)),
         Op::Connect(_) => matches!(slot.socket, Socket::None),
-        Op::Recv | Op::Send(_) | Op::Shutdown => matches!(slot.socket, Socket::Stream(_)),
+        Op::Recv(_) | Op::Send(_) | Op::Shutdown => matches!(slot.socket, Socket::Stream(_)),
     };
     assert!(fits, "sim: a {kind} is pushed for {id:?}, which holds {:?}", slot.socket);
 }
