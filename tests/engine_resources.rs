@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
-use upsplice::config::model::EngineChoice;
+use upsplice::config::model::{EngineChoice, Spin};
 use upsplice::conn::{Addr, Completion, ConnId, ConnectTo, Event, Lane, Load, Op, Want};
 use upsplice::engine::Engine;
 use upsplice::engine::epoll::Epoll;
@@ -191,10 +191,33 @@ fn play<E: Engine>(set_up: fn(usize, BorrowedFd<'_>) -> E) {
     assert_eq!(descriptors(), before, "descriptors are left over");
 }
 
+/// A kernel before 6.9 does not know it; what it says then is no reason for anything but a line.
+fn network_cards_are_polled_or_not_there() {
+    let (mailbox, _sender) = Mailbox::new().unwrap();
+    for spin in [Spin::Off, Spin::Always, Spin::For { us: 100 }] {
+        let epoll = Epoll::with_spin(8, mailbox.as_fd(), spin).unwrap().poll_cards();
+        let known = match choose(EngineChoice::Auto) {
+            Ok(Chosen::Uring) => Uring::with_spin(8, mailbox.as_fd(), spin).unwrap().poll_cards(),
+            _ => epoll,
+        };
+        println!("{spin:?}: polling cards: epoll {epoll:?}, io_uring {known:?}");
+        for outcome in [epoll, known] {
+            let absent = Err(libc::ENOTTY) == outcome
+                || matches!(outcome, Err(libc::EINVAL | libc::EOPNOTSUPP | libc::EPERM));
+            assert!(outcome == Ok(()) || (absent && matches!(spin, Spin::For { .. })));
+        }
+    }
+}
+
 #[test]
 fn waiting_is_free_and_dropping_gives_everything_back() {
+    // What spins while traffic is recent waits for free, too.
+    const SPIN: Spin = Spin::For { us: 500 };
     play(|connections, mailbox| Epoll::new(connections, mailbox).unwrap());
+    play(|connections, mailbox| Epoll::with_spin(connections, mailbox, SPIN).unwrap());
     if choose(EngineChoice::Auto) == Ok(Chosen::Uring) {
         play(|connections, mailbox| Uring::new(connections, mailbox).unwrap());
+        play(|connections, mailbox| Uring::with_spin(connections, mailbox, SPIN).unwrap());
     }
+    network_cards_are_polled_or_not_there();
 }

@@ -215,6 +215,31 @@ fn a_test_finds_the_files_that_a_start_could_not_write() {
 }
 
 #[test]
+fn spinning_workers_need_a_cpu_each() {
+    // More than any machine has CPUs for.
+    let site = Site::new("worker_processes 1024;", echo_server());
+    let spin = |line: &str| {
+        let config = site.read("nginx.conf");
+        fs::write(
+            site.path("nginx.conf"),
+            config.replace("events {", &format!("events {{ {line}")),
+        )
+        .unwrap();
+    };
+    spin("spin 50us;");
+    for arguments in [&["-t"][..], &[]] {
+        let (code, _, err) = output(&mut site.command(arguments));
+        assert_eq!(code, Some(1), "{err}");
+        assert!(err.contains("\"spin\" is refused"), "{err}");
+        assert!(err.contains("\"force\""), "what to do is missing: {err}");
+    }
+    let forced = site.read("nginx.conf").replace("spin 50us;", "spin 50us force;");
+    fs::write(site.path("nginx.conf"), forced).unwrap();
+    let (code, _, err) = output(&mut site.command(&["-t"]));
+    assert_eq!(code, Some(0), "{err}");
+}
+
+#[test]
 fn without_an_error_log_trouble_is_told_on_standard_error() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let site = Site::new("", nobody);

@@ -26,9 +26,10 @@ use crate::conn::{
 use crate::limits::{
     CHUNK_BYTES, EVENTS_PER_TURN, FULL_RECEIVES_MIN, GROWTH_PER_TURN, OPS_PER_TURN,
 };
+use crate::sys::busy_poll;
+use crate::sys::clock::{self, NS_PER_MS};
 use crate::sys::eventfd::Bell;
 use crate::sys::socket::{self, Progress};
-use crate::sys::{clock, clock::NS_PER_MS};
 use crate::worker::chunks::Chunks;
 
 /// Edges that may mean input: bytes, the end of the stream, an error. Urgent data ends a read
@@ -181,6 +182,15 @@ impl Epoll {
             pipes: Pipes::new(),
             now: clock::now(),
         })
+    }
+
+    /// Lets waits poll network cards as long as the engine spins, before they sleep.
+    ///
+    /// # Errors
+    /// The kernel's errno; nothing is lost but a chance. ENOTTY before Linux 6.9.
+    pub fn poll_cards(&self) -> Result<(), i32> {
+        let time_us = self.spinner.time_us();
+        time_us.map_or(Ok(()), |us| busy_poll::poll_cards(self.queue.0.as_fd(), us))
     }
 
     /// The slot of a connection that is its tenant.

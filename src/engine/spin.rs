@@ -42,6 +42,14 @@ impl Spinner {
         Self { spin, fresh: false, vain_in_a_row: 0, passed: 0, spins }
     }
 
+    /// How long a spin lasts that is followed by a sleep, in microseconds.
+    pub(super) const fn time_us(&self) -> Option<u32> {
+        match self.spin {
+            Spin::For { us } => Some(us),
+            Spin::Off | Spin::Always => None,
+        }
+    }
+
     /// Whether to spin before this sleep.
     pub(super) fn wants(&mut self) -> bool {
         match self.spin {

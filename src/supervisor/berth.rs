@@ -14,6 +14,7 @@ use crate::http::facts::Host;
 use crate::http::time::LocalTime;
 use crate::observe::log::Logs;
 use crate::observe::stats::Shared;
+use crate::reason::Errno;
 use crate::sys::socket;
 use crate::worker::chunks::Chunks;
 use crate::worker::mailbox::Mailbox;
@@ -61,13 +62,33 @@ impl Berth {
         let spin = self.plan.config.process.spin;
         match self.plan.engine {
             Chosen::Uring => match Uring::with_spin(slots, bell, spin) {
-                Ok(engine) => self.run(engine, logs),
+                Ok(engine) => {
+                    self.tell_about_cards(engine.poll_cards(), &mut logs);
+                    self.run(engine, logs)
+                }
                 Err(error) => End::CouldNotStart(error.to_string()),
             },
             Chosen::Epoll { .. } => match Epoll::with_spin(slots, bell, spin) {
-                Ok(engine) => self.run(engine, logs),
+                Ok(engine) => {
+                    self.tell_about_cards(engine.poll_cards(), &mut logs);
+                    self.run(engine, logs)
+                }
                 Err(error) => End::CouldNotStart(error.to_string()),
             },
+        }
+    }
+
+    /// Spinning works without this; one worker says so for all of them.
+    fn tell_about_cards(&self, outcome: Result<(), i32>, logs: &mut Logs) {
+        if let Err(errno) = outcome
+            && self.worker == 0
+        {
+            let text = format_args!(
+                "spin: network cards are not polled before a worker sleeps ({}); \
+                 that needs Linux 6.9",
+                Errno(errno)
+            );
+            logs.error(now(), Level::Notice, text);
         }
     }
 

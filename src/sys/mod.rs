@@ -7,6 +7,7 @@
 
 pub mod buffer_ring;
 pub mod buffers;
+pub mod busy_poll;
 pub mod clock;
 pub mod eventfd;
 pub mod listen;

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use io_uring::squeue::{self, Flags};
-use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, Napi, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 use socket2::SockAddr;
 
@@ -277,6 +277,17 @@ impl Ring {
         let nothing: Option<&libc::sigset_t> = None;
         // SAFETY: no argument is passed, and the number of submissions is the queue's own.
         unsafe { self.uring.submitter().enter(queued, 0, ENTER_GETEVENTS, nothing) }
+    }
+
+    /// Lets waits poll the queues of network cards that the sockets' packets came from, for so many
+    /// microseconds, before they sleep (NAPI busy polling). Sockets without a card, such as those
+    /// on the loopback, are not polled and cost nothing.
+    ///
+    /// # Errors
+    /// EINVAL before Linux 6.9, EOPNOTSUPP from a kernel built without, or what a sandbox says.
+    pub fn poll_cards(&self, us: u32) -> Result<(), i32> {
+        let mut napi = Napi::new().set_busy_poll_timeout(us).set_prefer_busy_poll(true);
+        self.uring.submitter().register_napi(&mut napi).map_err(|error| errno(&error))
     }
 
     /// Whether an entry would find something: completions to take, or work to do. Looks at memory

@@ -7,25 +7,53 @@ mod stage;
 mod storm;
 mod world;
 
+use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 
 use sockets::{Real, Sockets};
 use stage::Stage;
-use upsplice::config::model::EngineChoice;
+use upsplice::config::model::{EngineChoice, Spin};
 use upsplice::engine::epoll::Epoll;
 use upsplice::engine::probe::{Chosen, choose};
 use upsplice::engine::uring::Uring;
 use world::World;
 
 impl Real for Epoll {
+    type Engine = Self;
+
     fn set_up(connections: usize, mailbox: BorrowedFd<'_>) -> Self {
         Self::new(connections, mailbox).unwrap()
     }
 }
 
 impl Real for Uring {
+    type Engine = Self;
+
     fn set_up(connections: usize, mailbox: BorrowedFd<'_>) -> Self {
         Self::new(connections, mailbox).unwrap()
+    }
+}
+
+/// An engine that spins so many microseconds before it sleeps, or never sleeps: 0.
+struct Spinning<E, const US: u32>(PhantomData<E>);
+
+const fn spin(us: u32) -> Spin {
+    if us == 0 { Spin::Always } else { Spin::For { us } }
+}
+
+impl<const US: u32> Real for Spinning<Epoll, US> {
+    type Engine = Epoll;
+
+    fn set_up(connections: usize, mailbox: BorrowedFd<'_>) -> Epoll {
+        Epoll::with_spin(connections, mailbox, spin(US)).unwrap()
+    }
+}
+
+impl<const US: u32> Real for Spinning<Uring, US> {
+    type Engine = Uring;
+
+    fn set_up(connections: usize, mailbox: BorrowedFd<'_>) -> Uring {
+        Uring::with_spin(connections, mailbox, spin(US)).unwrap()
     }
 }
 
@@ -72,6 +100,14 @@ fn io_uring_keeps_the_contract() {
     where_there_is_io_uring(compare::<Sockets<Uring>, Sockets<Epoll>>);
 }
 
+#[test]
+fn spinning_shows_in_nothing_but_time() {
+    compare::<Sockets<Spinning<Epoll, 100>>, Sockets<Epoll>>();
+    compare::<Sockets<Spinning<Epoll, 0>>, Sockets<Epoll>>();
+    where_there_is_io_uring(compare::<Sockets<Spinning<Uring, 100>>, Sockets<Epoll>>);
+    where_there_is_io_uring(compare::<Sockets<Spinning<Uring, 0>>, Sockets<Epoll>>);
+}
+
 /// Storms from a few seeds, or as many as the variable `STORMS` says after a change to an engine.
 fn storms<W: World>() {
     let count = std::env::var("STORMS").ok().and_then(|count| count.parse().ok()).unwrap_or(8);
@@ -92,6 +128,12 @@ fn epoll_weathers_many_storms() {
 #[test]
 fn io_uring_weathers_many_storms() {
     where_there_is_io_uring(storms::<Sockets<Uring>>);
+}
+
+#[test]
+fn spinning_engines_weather_many_storms() {
+    storms::<Sockets<Spinning<Epoll, 100>>>();
+    where_there_is_io_uring(storms::<Sockets<Spinning<Uring, 100>>>);
 }
 
 #[test]

@@ -15,15 +15,18 @@ use upsplice::worker::mailbox::{Letter, Mailbox, Sender};
 
 use crate::world::{Family, Peer, PeerListener, PeerRead, World};
 
-/// An engine on real sockets, made with room for a number of connections.
-pub(crate) trait Real: Engine + Sized {
+/// A way to make an engine on real sockets, with room for a number of connections.
+pub(crate) trait Real {
+    /// The engine.
+    type Engine: Engine;
+
     /// Sets the engine up.
-    fn set_up(connections: usize, mailbox: BorrowedFd<'_>) -> Self;
+    fn set_up(connections: usize, mailbox: BorrowedFd<'_>) -> Self::Engine;
 }
 
 /// Real sockets; the peers are non-blocking ones in the same thread.
-pub(crate) struct Sockets<E: Real> {
-    engine: E,
+pub(crate) struct Sockets<R: Real> {
+    engine: R::Engine,
     /// Keeps the eventfd alive.
     _mailbox: Mailbox,
     sender: Sender,
@@ -35,7 +38,7 @@ pub(crate) struct Sockets<E: Real> {
     kept: VecDeque<Socket>,
 }
 
-impl<E: Real> Sockets<E> {
+impl<R: Real> Sockets<R> {
     fn path(&mut self) -> Box<str> {
         self.files += 1;
         let path = self.folder.path().join(self.files.to_string());
@@ -62,13 +65,13 @@ fn socket_for(addr: &Addr) -> Socket {
     Socket::new(domain, socket2::Type::STREAM, None).unwrap()
 }
 
-impl<E: Real> World for Sockets<E> {
-    type Engine = E;
+impl<R: Real> World for Sockets<R> {
+    type Engine = R::Engine;
 
     fn new(connections: usize) -> Self {
         let (mailbox, sender) = Mailbox::new().unwrap();
         Self {
-            engine: E::set_up(connections, mailbox.as_fd()),
+            engine: R::set_up(connections, mailbox.as_fd()),
             _mailbox: mailbox,
             sender,
             folder: tempfile::tempdir().unwrap(),
@@ -79,7 +82,7 @@ impl<E: Real> World for Sockets<E> {
         }
     }
 
-    fn engine(&mut self) -> &mut E {
+    fn engine(&mut self) -> &mut R::Engine {
         &mut self.engine
     }
 

@@ -16,6 +16,7 @@ mod heads;
 mod hostile;
 mod idle_memory;
 mod slow_reader;
+mod spin;
 mod timers;
 mod upgrade;
 mod websocket;

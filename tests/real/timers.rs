@@ -47,7 +47,7 @@ fn latest(value: Duration) -> Duration {
 /// Plays the scene, which returns how long the timer took from its start, until it took no longer
 /// than it may.
 #[track_caller]
-fn check_time(setup: impl Fn() -> Setup, play: impl Fn(&Scene) -> Duration) -> Report {
+pub(crate) fn check_time(setup: impl Fn() -> Setup, play: impl Fn(&Scene) -> Duration) -> Report {
     check_time_between(VALUE, VALUE, setup, play)
 }
 

@@ -10,6 +10,14 @@ use crate::sys::clock;
 use crate::sys::ring::Patience;
 
 impl Uring {
+    /// Lets waits poll network cards as long as the engine spins, before they sleep.
+    ///
+    /// # Errors
+    /// The kernel's errno; nothing is lost but a chance. EINVAL before Linux 6.9.
+    pub fn poll_cards(&self) -> Result<(), i32> {
+        self.spinner.time_us().map_or(Ok(()), |us| self.ring.poll_cards(us))
+    }
+
     /// Submits, and waits for a completion, until `until` at the latest.
     pub(super) fn enter_or_spin(&mut self, until: Option<Instant>) {
         if self.spin(until) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use upsplice::conn::Addr;
+use upsplice::observe::stats::Stats;
 use upsplice::proxy::{Proxy, Running};
 
 use super::{Engine, Peer, SWITCH, UPGRADE, Upstream};
@@ -15,12 +16,19 @@ use super::{Engine, Peer, SWITCH, UPGRADE, Upstream};
 pub(crate) struct Setup {
     engine: Engine,
     connections: usize,
+    events: String,
     http: String,
     location: String,
     upstream: Option<SocketAddr>,
 }
 
 impl Setup {
+    /// Adds directives to the `events` block.
+    pub(crate) fn events(mut self, directives: &str) -> Self {
+        self.events.push_str(directives);
+        self
+    }
+
     /// Adds directives to the `http` block.
     pub(crate) fn http(mut self, directives: &str) -> Self {
         self.http.push_str(directives);
@@ -48,12 +56,12 @@ impl Setup {
     /// The configuration: one worker, one server, everything under `/` to one upstream, nothing
     /// under `/nothing`.
     pub(crate) fn config(&self, upstream: SocketAddr, folder: &Path) -> String {
-        let Self { engine, connections, http, location, .. } = self;
+        let Self { engine, connections, events, http, location, .. } = self;
         let (engine, folder) = (engine.name(), folder.display());
         format!(
             "worker_processes 1;
             error_log {folder}/error.log info;
-            events {{ use {engine}; worker_connections {connections}; }}
+            events {{ use {engine}; worker_connections {connections}; {events} }}
             http {{
                 log_format ends '$upsplice_reason $status up=$upsplice_bytes_up '
                                 'down=$upsplice_bytes_down tunnel=$upsplice_tunnel_time';
@@ -98,6 +106,7 @@ impl Scene {
         Setup {
             engine,
             connections: 512,
+            events: String::new(),
             http: String::new(),
             location: String::new(),
             upstream: None,
@@ -170,11 +179,29 @@ impl Scene {
         self.upstream.expect_nobody(Duration::from_millis(1));
     }
 
+    /// The worker's counters, as of the end of its last turn.
+    pub(crate) fn stats(&self) -> Stats {
+        self.running.stats()
+    }
+
     /// Lets the proxy deal with what its peers did last, stops it, and says what it wrote.
     pub(crate) fn end(self) -> Report {
         // A timer under test may have closed the witness.
         settle(&mut self.client());
-        let summary = self.running.stop_and_join();
+        self.running.stop();
+        self.join()
+    }
+
+    /// Tells the proxy to finish what is in flight, which does not end without what the peers do
+    /// meanwhile, and says what it wrote.
+    pub(crate) fn finish(self, meanwhile: impl FnOnce()) -> Report {
+        self.running.quit();
+        meanwhile();
+        self.join()
+    }
+
+    fn join(self) -> Report {
+        let summary = self.running.join();
         assert_eq!((summary.panics, summary.left_behind), (0, 0), "{summary:?}");
         assert_eq!(summary.stats.connections_live(), 0, "{summary:?}");
         assert_eq!(summary.stats.tunnels_live(), 0, "{summary:?}");
