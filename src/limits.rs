@@ -26,9 +26,9 @@ pub const FULL_RECEIVES_MIN: u8 = 2;
 /// Large buffers of a worker: 2 MB, touched only by bulk. Who finds none takes an ordinary chunk.
 pub const LARGE_CHUNKS: usize = 16;
 
-/// A receive of so many bytes speaks for bulk: several chunks' worth, which a single message hardly
-/// is.
-pub const BULK_RECEIVE_BYTES: u32 = 64 * 1024;
+/// A receive of so many bytes speaks for bulk. One message of 16 KB for each wake-up is cheaper to
+/// copy by a tenth, and from two of them on a pipe wins; see `docs/DECISIONS.md`.
+pub const BULK_RECEIVE_BYTES: u32 = 32 * 1024;
 
 /// Receives in a row that must have been so large before `splice auto` takes a direction for bulk.
 pub const BULK_PROOF: u8 = 4;

@@ -1,5 +1,6 @@
 //! The engine contract: one script, played on every engine, with equal transcripts.
 
+mod carriers;
 mod scenarios;
 mod sim_world;
 mod sockets;
@@ -61,6 +62,7 @@ impl<const US: u32> Real for Spinning<Uring, US> {
 fn play_all<W: World>() -> Vec<(&'static str, Vec<String>)> {
     scenarios::all::<W>()
         .into_iter()
+        .chain(carriers::all())
         .map(|scenario| {
             println!("{}", scenario.name);
             let mut stage = Stage::<W>::new(scenario.connections, scenario.pool);

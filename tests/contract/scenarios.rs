@@ -26,7 +26,7 @@ pub(crate) struct Scenario<W: World> {
 }
 
 /// The pool of scenarios that are not about memory.
-const POOL: (usize, usize) = (16, 64);
+pub(crate) const POOL: (usize, usize) = (16, 64);
 
 /// All scenarios, in the order in which they are easiest to debug.
 pub(crate) fn all<W: World>() -> Vec<Scenario<W>> {

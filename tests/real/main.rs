@@ -8,6 +8,7 @@
 mod support;
 
 mod answers;
+mod carriers;
 mod churn;
 mod ends;
 mod exchange;

@@ -9,6 +9,7 @@ use crate::support::{
 on_both_engines! {
     a_slow_client_costs_less_than_a_megabyte,
     a_slow_upstream_costs_less_than_a_megabyte,
+    a_slow_client_behind_a_pipe_costs_less_than_a_megabyte,
     clients_that_do_not_read_do_not_starve_the_others,
 }
 
@@ -16,17 +17,21 @@ const MEGABYTE: usize = 1 << 20;
 const TOTAL: usize = 64 * MEGABYTE;
 
 fn a_slow_client_costs_less_than_a_megabyte(engine: Engine) {
-    check(engine, "client", |(client, upstream)| (upstream, client));
+    check(engine, "splice off;", "client", |(client, upstream)| (upstream, client));
 }
 
 fn a_slow_upstream_costs_less_than_a_megabyte(engine: Engine) {
-    check(engine, "upstream", |(client, upstream)| (client, upstream));
+    check(engine, "", "upstream", |(client, upstream)| (client, upstream));
+}
+
+fn a_slow_client_behind_a_pipe_costs_less_than_a_megabyte(engine: Engine) {
+    check(engine, "splice pipe;", "client", |(client, upstream)| (upstream, client));
 }
 
 /// `roles` says who of client and upstream is the source and who the sink.
-fn check(engine: Engine, who: &str, roles: fn((Peer, Peer)) -> (Peer, Peer)) {
+fn check(engine: Engine, settings: &str, who: &str, roles: fn((Peer, Peer)) -> (Peer, Peer)) {
     let place = Upstream::new();
-    let process = start(engine, &place);
+    let process = start(engine, settings, &place);
     let bytes = pattern(TOTAL);
     // First a quick transfer: the buffers of the pool are touched, and belong to it from now on.
     let (mut source, mut sink) = roles(tunnel(&process, &place));
@@ -89,12 +94,13 @@ fn clients_that_do_not_read_do_not_starve_the_others(engine: Engine) {
     same_bytes(&first.read(50_000), &flood[..50_000]);
 }
 
-fn start(engine: Engine, upstream: &Upstream) -> Process {
+fn start(engine: Engine, settings: &str, upstream: &Upstream) -> Process {
     let (engine, upstream) = (engine.name(), upstream.address());
     Process::start(&format!(
         "worker_processes 1;
         events {{ use {engine}; worker_connections 64; }}
-        http {{ server {{ listen 127.0.0.1:0; location / {{ proxy_pass http://{upstream}; }} }} }}"
+        http {{ {settings}
+            server {{ listen 127.0.0.1:0; location / {{ proxy_pass http://{upstream}; }} }} }}"
     ))
 }
 

@@ -32,10 +32,11 @@ const SEEDS_PER_BUG: u64 = 20;
 /// A thread stops after so many failures.
 const FAILURES_MAX: usize = 5;
 
-/// How often each kind of log line was written.
+/// How often each kind of log line was written, and each carrier used.
 type Seen = BTreeMap<String, usize>;
 
-/// Ends that a simulation which still tests something brings about: status and reason.
+/// What a simulation which still tests something brings about: ends, as status and reason, and the
+/// carriers of tunnels.
 const MUST_OCCUR: &[&str] = &[
     "101 client_closed",
     "101 client_failed",
@@ -60,6 +61,11 @@ const MUST_OCCUR: &[&str] = &[
     "503 worker_full",
     "504 timeout:proxy_connect_timeout",
     "504 timeout:proxy_read_timeout",
+    "a demotion",
+    "a link",
+    "a link, in part",
+    "a pipe",
+    "a promotion",
 ];
 
 thread_local! {
@@ -102,8 +108,19 @@ fn play(next: &AtomicU64, seeds: u64) -> (Seen, Vec<String>) {
             break;
         }
         match attempt(seed, None) {
-            Ok(History { seen, .. }) => {
-                seen.into_iter().for_each(|(kind, count)| *all.entry(kind).or_default() += count);
+            Ok(History { seen, tally }) => {
+                let carried = [
+                    ("a pipe", tally.piped),
+                    ("a link", tally.relayed),
+                    ("a link, in part", tally.relayed_in_part),
+                    ("a promotion", tally.promoted),
+                    ("a demotion", tally.demoted),
+                ];
+                let carried = carried.into_iter().filter(|&(_, count)| count > 0);
+                let carried = carried.map(|(what, count)| (what.to_owned(), count as usize));
+                seen.into_iter()
+                    .chain(carried)
+                    .for_each(|(kind, count)| *all.entry(kind).or_default() += count);
             }
             Err(why) => failures.push(format!("SEED={seed}: {why}")),
         }

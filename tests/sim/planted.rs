@@ -5,7 +5,7 @@
 //! worker's own code had made the mistake. The product has no switch for any of them.
 
 use upsplice::clock::{Instant, Now};
-use upsplice::conn::{Completion, ConnId, Ends, Event, Handle, Lane, Load, Op};
+use upsplice::conn::{Completion, ConnId, Ends, Event, Handle, Lane, Load, Op, Pipe};
 use upsplice::engine::Engine;
 use upsplice::engine::sim::Sim;
 use upsplice::worker::chunks::Chunks;
@@ -27,10 +27,20 @@ pub(crate) enum Bug {
     ForgetsToClose,
     /// Bytes of one receive in twenty are swapped.
     MixesBytes,
+    /// A pipe that nobody wanted is pooled with what is in it, and comes out in another tunnel.
+    PoolsFullPipes,
+    /// What is left in a pipe after a short write is forgotten.
+    ForgetsPipeRest,
+    /// What a sink did not take of a linked receive is forgotten.
+    ForgetsLinkedRest,
+    /// Bytes that a link has moved are reported as still to be sent.
+    RelaysTwice,
+    /// The pipe of a write that failed does not come home.
+    LeaksPipeOnFailure,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::ForgetsShortRest,
         Self::DropsBehindSwitch,
         Self::LosesHalfClose,
@@ -38,6 +48,11 @@ impl Bug {
         Self::SleepsThroughTimers,
         Self::ForgetsToClose,
         Self::MixesBytes,
+        Self::PoolsFullPipes,
+        Self::ForgetsPipeRest,
+        Self::ForgetsLinkedRest,
+        Self::RelaysTwice,
+        Self::LeaksPipeOnFailure,
     ];
 }
 
@@ -48,11 +63,13 @@ pub(crate) struct Planted {
     /// Events of operations that were not carried out.
     made_up: Vec<Completion>,
     receives: usize,
+    /// Pipes that should have been closed.
+    dirty: Vec<Pipe>,
 }
 
 impl Planted {
     pub(crate) fn new(sim: Sim, bug: Option<Bug>) -> Self {
-        Self { sim, bug, made_up: Vec::new(), receives: 0 }
+        Self { sim, bug, made_up: Vec::new(), receives: 0, dirty: Vec::new() }
     }
 
     fn falsify(&mut self, event: &mut Event, chunks: &mut Chunks) {
@@ -70,6 +87,22 @@ impl Planted {
             (Some(Bug::LeaksChunkOnFailure), Event::Failed { load: Some(load), .. }) => {
                 *load = Load::EMPTY;
             }
+            (Some(Bug::PoolsFullPipes), Event::Received(Load::Pipe(pipe))) => {
+                if let Some(dirty) = self.dirty.pop() {
+                    chunks.give_load(Load::Pipe(std::mem::replace(pipe, dirty)));
+                }
+            }
+            (Some(Bug::ForgetsPipeRest), Event::Sent(rest @ Load::Pipe(_)))
+            | (Some(Bug::ForgetsLinkedRest), Event::Relayed { rest, .. }) => {
+                chunks.give_load(std::mem::replace(rest, Load::EMPTY));
+            }
+            (Some(Bug::RelaysTwice), Event::Relayed { moved, rest }) if rest.is_empty() => {
+                *rest = Load::owned(vec![0; std::mem::take(moved)]);
+            }
+            (
+                Some(Bug::LeaksPipeOnFailure),
+                Event::Failed { load: Some(load @ Load::Pipe(_)), .. },
+            ) => *load = Load::EMPTY,
             (Some(Bug::MixesBytes), Event::Received(Load::Chunk(chunk))) => {
                 self.receives += 1;
                 if self.receives.is_multiple_of(20) {
@@ -117,6 +150,9 @@ impl Engine for Planted {
             Some(Bug::SleepsThroughTimers) => None,
             _ => until,
         };
+        if self.bug == Some(Bug::PoolsFullPipes) {
+            self.dirty.extend(std::iter::from_fn(|| chunks.take_unwanted()));
+        }
         let before = events.len();
         self.sim.wait(until, chunks, events);
         for completion in &mut events[before..] {

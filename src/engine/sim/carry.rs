@@ -1,6 +1,7 @@
 //! The carriers of the simulated kernel: receives that bring pipes, and pairs that send them on.
 
 use crate::conn::{ConnId, Event, Lane, Load, Op, Pipe, Want};
+use crate::limits::PIPES_MAX;
 
 use super::net::EndId;
 use super::ops::Outcome;
@@ -19,7 +20,8 @@ impl World {
         let Op::Recv(want @ (Want::Pipe | Want::Linked(_))) = pending.op else {
             return Err(pending);
         };
-        if self.net.faults.no_pipe.hits(&mut self.net.prng) {
+        let full = self.pipes.lent() >= PIPES_MAX;
+        if full || self.net.faults.no_pipe.hits(&mut self.net.prng) {
             return Err(pending);
         }
         let arrived = self.net.end(end).readable_bytes();
@@ -33,6 +35,7 @@ impl World {
             other => panic!("sim: {wanted} bytes were there and a splice came to {other:?}"),
         }
         let pipe = self.pipes.fill(bytes);
+        self.tally.piped += 1;
         match want {
             Want::Linked(sink) if self.stream(sink).is_some() && !pending.hurried => {
                 let late = self.net.faults.late_completions.hits(&mut self.net.prng);
@@ -59,6 +62,8 @@ impl World {
         self.pipes.consume(&pipe, moved);
         let mut rest = Load::Pipe(pipe);
         rest.advance(moved);
+        self.tally.relayed += u64::from(moved > 0);
+        self.tally.relayed_in_part += u64::from(moved > 0 && !rest.is_empty());
         Outcome::Report(Event::Relayed { moved, rest })
     }
 
@@ -89,7 +94,9 @@ impl World {
     pub(super) fn check_carrier(&mut self, conn: ConnId, op: &Op) {
         match op {
             Op::Send(Load::Pipe(pipe)) => self.pipes.take(pipe),
-            Op::Recv(Want::Linked(sink)) => {
+            Op::Recv(want) => {
+                self.count_switch(conn, *want);
+                let Want::Linked(sink) = want else { return };
                 let slot = self.slots.get(&sink.index()).filter(|slot| slot.id == *sink);
                 let free = |lane: &LaneState| matches!(lane, LaneState::Free);
                 assert!(
@@ -102,6 +109,17 @@ impl World {
         if op.lane() == Lane::Send {
             let linked = self.links(conn).next().is_some();
             assert!(!linked, "sim: {op:?} is pushed for {conn:?}, to which a receive is linked");
+        }
+    }
+
+    /// Takes note of a carrier that changes.
+    fn count_switch(&mut self, conn: ConnId, want: Want) {
+        let before = self.slot_mut(conn).wanted.replace(want);
+        let copies = |want| want == Want::Copy;
+        match (before.map(copies), copies(want)) {
+            (Some(true), false) => self.tally.promoted += 1,
+            (Some(false), true) => self.tally.demoted += 1,
+            _ => {}
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::clock::Instant;
-use crate::conn::{Addr, Completion, ConnId, Ends, Event, Handle, Lane, Op, Pipe};
+use crate::conn::{Addr, Completion, ConnId, Ends, Event, Handle, Lane, Op, Pipe, Want};
 use crate::worker::chunks::Chunks;
 
 use super::faults::Faults;
@@ -97,12 +97,14 @@ pub(super) struct Slot {
     pub(super) socket: Socket,
     pub(super) lanes: [LaneState; 3],
     pub(super) closing: bool,
+    /// What the last receive wished for.
+    pub(super) wanted: Option<Want>,
 }
 
 impl Slot {
     fn new(id: ConnId, socket: Socket) -> Self {
         let lanes = [LaneState::Free, LaneState::Free, LaneState::Free];
-        Self { id, socket, lanes, closing: false }
+        Self { id, socket, lanes, closing: false, wanted: None }
     }
 
     fn is_quiet(&self) -> bool {
@@ -134,6 +136,16 @@ pub struct Tally {
     pub events: u64,
     /// Milliseconds by which waits ended later than they should have, all together.
     pub late_ms: u64,
+    /// Receives that filled a pipe.
+    pub piped: u64,
+    /// Linked receives that went on to their sink, and those of them that left something over.
+    pub relayed: u64,
+    /// See [`relayed`](Self::relayed).
+    pub relayed_in_part: u64,
+    /// How often a connection's receives changed from copies to a pipe, or to a link.
+    pub promoted: u64,
+    /// How often they changed back.
+    pub demoted: u64,
     /// A fingerprint of every event delivered so far: equal runs have equal fingerprints.
     pub fingerprint: u64,
 }

@@ -52,6 +52,11 @@ impl Peer {
         self.stream
     }
 
+    /// The same end again, for another thread to write with.
+    pub(crate) fn another(&self) -> Self {
+        Self { stream: self.stream(), ahead: Vec::new() }
+    }
+
     /// A second handle on the same socket.
     pub(crate) fn stream(&self) -> TcpStream {
         self.stream.try_clone().unwrap()
