@@ -57,8 +57,8 @@ fn churn(engine: Engine, splice: &str, count: usize) {
     let pooled = if splice == "auto" { 0 } else { 2 * PIPES_MAX };
     worker.expect_nothing_left(before..=before + pooled);
     println!(
-        "{}, splice {splice}: {opened} tunnels in {} orders, {at_a_time} at a time, in {:.1} s: {} descriptors as \
-         before, no connection, session, timer, buffer or pipe left",
+        "{}, splice {splice}: {opened} tunnels in {} orders, {at_a_time} at a time, in {:.1} s: \
+         {} descriptors as before, no connection, session, timer, buffer or pipe left",
         engine.name(),
         orders.len(),
         began.elapsed().as_secs_f32(),

@@ -117,7 +117,8 @@ fn play(next: &AtomicU64, seeds: u64) -> (Seen, Vec<String>) {
                     ("a demotion", tally.demoted),
                 ];
                 let carried = carried.into_iter().filter(|&(_, count)| count > 0);
-                let carried = carried.map(|(what, count)| (what.to_owned(), count as usize));
+                let count = |count| usize::try_from(count).expect("a run is short");
+                let carried = carried.map(|(what, times)| (what.to_owned(), count(times)));
                 seen.into_iter()
                     .chain(carried)
                     .for_each(|(kind, count)| *all.entry(kind).or_default() += count);
