@@ -199,6 +199,14 @@ impl Pattern {
         Self { size, client, server }
     }
 
+    /// A whole message, with the last stamp that was sent.
+    pub(crate) fn frame(&self, from: Party) -> &[u8] {
+        match from {
+            Party::Client => &self.client,
+            Party::Server => &self.server,
+        }
+    }
+
     /// Bytes of a payload.
     pub(crate) fn size(&self) -> usize {
         self.size

@@ -3,14 +3,16 @@
 //! Everything here reads `CLOCK_MONOTONIC`, which load and backend share although they are two
 //! processes: a moment written into a message by one of them means the same to the other.
 
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::sched_yield;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
@@ -128,4 +130,38 @@ pub(crate) fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Got>
         };
     }
     Ok(Got::Later)
+}
+
+/// How far the clock of the wall, by which the kernel notes arrivals, is ahead of the monotonic
+/// one. It is not set in the middle of a measurement, or the figures show it.
+pub(crate) fn real_time_ahead_ns() -> io::Result<u64> {
+    let before_ns = now_ns()?;
+    let real = nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME)?;
+    let after_ns = now_ns()?;
+    Ok(nanoseconds(Duration::from(real)) - (before_ns + (after_ns - before_ns) / 2))
+}
+
+/// Lets the kernel note when bytes arrive at a socket, for [`read_noted`].
+pub(crate) fn note_arrivals(stream: &TcpStream) -> io::Result<()> {
+    Ok(setsockopt(stream, ReceiveTimestampns, &true)?)
+}
+
+/// Reads once, and says when the last byte of it arrived, by the clock of the wall.
+pub(crate) fn read_noted(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(Got, Option<u64>)> {
+    let mut notes = nix::cmsg_space!(TimeSpec);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let descriptor = stream.as_raw_fd();
+    let message = recvmsg::<()>(descriptor, &mut slices, Some(&mut notes), MsgFlags::MSG_DONTWAIT);
+    let message = match message {
+        Ok(message) => message,
+        Err(Errno::EAGAIN | Errno::EINTR) => return Ok((Got::Later, None)),
+        Err(error) => return Err(error.into()),
+    };
+    let arrived = |note| match note {
+        ControlMessageOwned::ScmTimestampns(time) => Some(nanoseconds(Duration::from(time))),
+        _ => None,
+    };
+    let arrived_ns = message.cmsgs()?.find_map(arrived);
+    let got = if message.bytes == 0 { Got::End } else { Got::Bytes(message.bytes) };
+    Ok((got, arrived_ns))
 }
