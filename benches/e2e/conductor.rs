@@ -19,13 +19,14 @@ use crate::statistics::{Repetition, Results};
 
 /// Memory that must be left: a benchmark must not bring a machine down.
 const AVAILABLE_MIN: u64 = 1024 * 1024 * 1024;
-/// The share of a CPU that others may take before a measurement is thrown away.
-const DISTURBED_MAX: f64 = 0.10;
-/// How often that is done for one measurement.
+/// How often a disturbed measurement is thrown away before it is taken as it is.
 const DISCARDS_MAX: u32 = 3;
 /// How long to wait for a quiet machine, before one measurement and in a whole run.
 const PATIENCE_ONCE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// What a measurement takes besides its load: starting, connecting, a look at the machine.
+const OVERHEAD: Duration = Duration::from_millis(700);
 
 /// Measures what the options ask for and writes the results.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
@@ -51,10 +52,15 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         peers: peers.iter().map(|peer| peer.name.clone()).collect(),
         cells: std::collections::BTreeMap::new(),
     };
+    let is_playing =
+        |peer: &Peer, scenario: &Scenario| !options.peers.is_empty() || peer.plays(scenario.name);
+    tell_length(options, &peers, is_playing);
     for (number, scenario) in options.scenarios.iter().enumerate() {
+        let playing: Vec<usize> =
+            (0..peers.len()).filter(|&which| is_playing(peers[which], scenario)).collect();
         for repetition in 0..options.repetitions {
-            for turn in 0..peers.len() {
-                let which = (turn + repetition) % peers.len();
+            for turn in 0..playing.len() {
+                let which = playing[(turn + repetition) % playing.len()];
                 let one = repeat(options, scenario, peers[which], &mut patience)?;
                 tell(scenario, peers[which], &one);
                 results.cells.entry((number, which)).or_default().push(one);
@@ -73,12 +79,26 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
 }
 
 fn list(known: &[Peer]) {
+    let mark = |by_default| if by_default { "" } else { " (when asked for)" };
     println!("scenarios:");
-    scenario::ALL.iter().for_each(|scenario| println!("  {}", scenario.name));
+    for scenario in scenario::ALL {
+        println!("  {}{}", scenario.name, mark(scenario.by_default));
+    }
     println!("peers:");
     for peer in known {
-        println!("  {}{}", peer.name, if peer.by_default { "" } else { " (when asked for)" });
+        println!("  {}{}{}", peer.name, mark(peer.by_default), peer.part());
     }
+}
+
+/// Says about how long a quiet machine will take.
+fn tell_length(options: &Options, peers: &[&Peer], is_playing: impl Fn(&Peer, &Scenario) -> bool) {
+    let playing =
+        |scenario: &Scenario| peers.iter().filter(|peer| is_playing(peer, scenario)).count();
+    let each: usize = options.scenarios.iter().map(playing).sum();
+    let count = each * options.repetitions;
+    let one = options.times.warm + options.times.window + OVERHEAD;
+    let minutes = (one.as_secs_f64() * count as f64 / 60.0).ceil();
+    eprintln!("{count} measurements: about {minutes} minutes, more if the machine is not quiet");
 }
 
 fn chosen<'a>(known: &'a [Peer], options: &Options) -> io::Result<Vec<&'a Peer>> {
@@ -115,8 +135,9 @@ fn repeat(
         let load_average = meter::load_average();
         let outcome = measure(options, scenario, peer).map_err(|error| error.to_string());
         drop(lock);
-        let is_disturbed =
-            outcome.as_ref().is_ok_and(|sample| sample.spent.disturbed() > DISTURBED_MAX);
+        let is_disturbed = outcome
+            .as_ref()
+            .is_ok_and(|sample| sample.spent.disturbed() > scenario.load.disturbed_max());
         if !options.is_careful || !is_disturbed || discarded == DISCARDS_MAX {
             return Ok(Repetition { outcome, discarded, load_average });
         }

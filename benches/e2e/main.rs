@@ -8,6 +8,7 @@
 mod backend;
 mod conductor;
 mod frame;
+mod goals;
 mod json;
 mod load;
 mod machine;

@@ -11,11 +11,12 @@ use crate::scenario::{self, Scenario, Times};
 const USAGE: &str = "\
 Usage: scripts/bench [SCENARIO…] [OPTION…]
 
-Measures upsplice end to end beside other proxies, all of them by default. A SCENARIO is the
-beginning of a name (see --list).
+Measures upsplice end to end beside other proxies. A SCENARIO is the beginning of a name; see
+--list for what takes part by default.
 
   --reps N        repetitions of everything, peers taking turns (default: 5)
   --quick         2 short repetitions: for a look, not for a claim
+  --all           scenarios that are otherwise run only when their whole name is given
   --test          tiny loads on upsplice alone: does the benchmark work?
   --peers A,B     these peers, in this order
   --window MS     length of a measurement in milliseconds (default: 1500)
@@ -56,6 +57,7 @@ pub(crate) fn parse(arguments: Vec<String>) -> io::Result<Option<Options>> {
         is_careful: true,
         is_list: false,
     };
+    let (mut words, mut is_all) = (Vec::new(), false);
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next().map_err(io::Error::other)? {
         match argument {
@@ -65,6 +67,7 @@ pub(crate) fn parse(arguments: Vec<String>) -> io::Result<Option<Options>> {
             }
             // What `cargo bench` adds.
             Long("bench") => {}
+            Long("all") => is_all = true,
             Long("list") => options.is_list = true,
             Long("quick") => {
                 let (warm, window) = (Duration::from_millis(200), Duration::from_millis(500));
@@ -87,12 +90,16 @@ pub(crate) fn parse(arguments: Vec<String>) -> io::Result<Option<Options>> {
             }
             Long("out") => options.out = PathBuf::from(text(&mut parser)?),
             Long("upsplice") => options.upsplice = PathBuf::from(text(&mut parser)?),
-            Value(word) => options.scenarios.extend(matching(&word.to_string_lossy())?),
+            Value(word) => words.push(word.to_string_lossy().into_owned()),
             Long(_) | Short(_) => return Err(io::Error::other(argument.unexpected())),
         }
     }
-    if options.scenarios.is_empty() {
-        options.scenarios = scenario::ALL.to_vec();
+    if words.is_empty() {
+        // Every name begins with nothing.
+        words.push(String::new());
+    }
+    for word in &words {
+        options.scenarios.extend(matching(word, is_all)?);
     }
     if options.is_test && options.peers.is_empty() {
         options.peers = ["direct", "upsplice-uring", "upsplice-epoll"].map(str::to_owned).to_vec();
@@ -100,9 +107,12 @@ pub(crate) fn parse(arguments: Vec<String>) -> io::Result<Option<Options>> {
     Ok(Some(options))
 }
 
-fn matching(word: &str) -> io::Result<Vec<Scenario>> {
-    let all = scenario::ALL.iter().filter(|scenario| scenario.name.starts_with(word));
-    let found: Vec<Scenario> = all.copied().collect();
+fn matching(word: &str, is_all: bool) -> io::Result<Vec<Scenario>> {
+    let is_meant = |scenario: &&Scenario| {
+        let is_asked = scenario.by_default || is_all || scenario.name == word;
+        is_asked && scenario.name.starts_with(word)
+    };
+    let found: Vec<Scenario> = scenario::ALL.iter().filter(is_meant).copied().collect();
     match found.is_empty() {
         true => Err(io::Error::other(format!("no scenario begins with {word}"))),
         false => Ok(found),

@@ -3,7 +3,8 @@
 //! A line of `peers/peers.txt` is a name, a program, a template and values. A template's `@KEY@`
 //! is replaced by its value; a line with a key that has none is left out, so that one template
 //! serves peers that differ in a directive. `@LISTEN@`, `@BACKEND@` (addresses) and `@FOLDER@` are
-//! the harness' own.
+//! the harness' own. `for=` is no value: it names the scenarios in which the peer takes part by
+//! itself, by the beginnings of their names.
 
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -35,6 +36,8 @@ pub(crate) struct Peer {
     program: Program,
     template: PathBuf,
     values: Vec<(String, String)>,
+    /// Beginnings of scenarios' names, in whole words; none for all scenarios.
+    only: Vec<String>,
     /// True if it takes part without being asked for by name.
     pub(crate) by_default: bool,
 }
@@ -75,10 +78,30 @@ impl Peer {
             let (key, value) = word.split_once('=')?;
             Some((key.to_owned(), value.to_owned()))
         };
-        let values = words.map(|word| value(word).ok_or_else(wrong)).collect::<Result<_, _>>()?;
+        let mut values: Vec<(String, String)> =
+            words.map(|word| value(word).ok_or_else(wrong)).collect::<Result<_, _>>()?;
+        let only = values.extract_if(.., |(key, _)| key == "for");
+        let only =
+            only.flat_map(|(_, names)| names.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let only = only.collect();
         let by_default = !name.starts_with('(');
         let name = name.trim_matches(['(', ')']).to_owned();
-        Ok(Self { name, program, template, values, by_default })
+        Ok(Self { name, program, template, values, only, by_default })
+    }
+
+    /// Whether it takes part in a scenario without being asked for by name.
+    pub(crate) fn plays(&self, scenario: &str) -> bool {
+        let begins = |name: &String| {
+            scenario
+                .strip_prefix(&**name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        self.only.is_empty() || self.only.iter().any(begins)
+    }
+
+    /// Where it takes part, for a list of peers; empty for everywhere.
+    pub(crate) fn part(&self) -> String {
+        if self.only.is_empty() { String::new() } else { format!(" ({})", self.only.join(", ")) }
     }
 
     /// The program, or `None` if it is not installed. `upsplice` is the one to test.

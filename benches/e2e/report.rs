@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::goals;
 use crate::json::Json;
 use crate::machine::Machine;
 use crate::options::Options;
@@ -28,9 +29,15 @@ pub(crate) fn markdown(results: &Results, machine: &Machine, options: &Options) 
         "Figures are medians, with the smallest and the largest in parentheses. CPU time is that\n\
          of the proxy's whole process tree, on a CPU of its own; load and backend share the other\n\
          one, which bounds the rates. A GB is 10^9 bytes. Slab is the kernel's, with the\n\
-         sockets of load and backend.\n\n## Medians\n\n",
+         sockets of load and backend.\n",
     );
-    overview(&mut text, results);
+    goals::tell(&mut text, results);
+    text.push_str("\n## Medians\n\n");
+    overview(&mut text, results, |peer| results.is_everywhere(peer));
+    if (0..results.peers.len()).any(|peer| !results.is_everywhere(peer)) {
+        text.push_str("\n## Medians of those that took part in some scenarios\n\n");
+        overview(&mut text, results, |peer| !results.is_everywhere(peer));
+    }
     for base in BASES {
         ratios(&mut text, results, base);
     }
@@ -41,23 +48,30 @@ pub(crate) fn markdown(results: &Results, machine: &Machine, options: &Options) 
     text
 }
 
-fn row(text: &mut String, cells: impl IntoIterator<Item = String>) {
+/// A row of a table.
+pub(crate) fn row(text: &mut String, cells: impl IntoIterator<Item = String>) {
     for cell in cells {
         let _ = write!(text, "| {cell} ");
     }
     text.push_str("|\n");
 }
 
-fn heading(text: &mut String, labels: &[&str], names: &[String]) {
+/// The head of a table: labels to the left, names of figures to the right.
+pub(crate) fn heading(text: &mut String, labels: &[&str], names: &[String]) {
     row(text, labels.iter().map(|&label| label.to_owned()).chain(names.iter().cloned()));
     let dashes = labels.iter().map(|_| "---".to_owned());
     row(text, dashes.chain(names.iter().map(|_| "---:".to_owned())));
 }
 
-/// A row for each figure, a column for each peer.
-fn overview(text: &mut String, results: &Results) {
-    heading(text, &["scenario", "measure"], &results.peers);
+/// A row for each figure, a column for each peer that is meant.
+fn overview(text: &mut String, results: &Results, is_meant: impl Fn(usize) -> bool) {
+    let peers: Vec<usize> = (0..results.peers.len()).filter(|&peer| is_meant(peer)).collect();
+    let names: Vec<String> = peers.iter().map(|&peer| results.peers[peer].clone()).collect();
+    heading(text, &["scenario", "measure"], &names);
     for (number, scenario) in results.scenarios.iter().enumerate() {
+        if peers.iter().all(|&peer| results.repetitions(number, peer).is_empty()) {
+            continue;
+        }
         for metric in scenario.shown {
             let cell = |peer| match results.spread(number, peer, metric.name) {
                 _ if !results.has(peer, metric) => "–".to_owned(),
@@ -65,7 +79,7 @@ fn overview(text: &mut String, results: &Results) {
                 None => results.refusal(number, peer).map_or("–", |_| "refused").to_owned(),
             };
             let labels = [scenario.name.to_owned(), metric.unit.to_owned()];
-            row(text, labels.into_iter().chain((0..results.peers.len()).map(cell)));
+            row(text, labels.into_iter().chain(peers.iter().map(|&peer| cell(peer))));
         }
     }
 }
@@ -76,11 +90,8 @@ fn ratios(text: &mut String, results: &Results, base: &str) {
     heading(text, &["scenario", "measure"], &results.peers);
     for (number, scenario) in results.scenarios.iter().enumerate() {
         for metric in scenario.shown.iter().filter(|metric| metric.compared) {
-            let of = |peer| results.spread(number, peer, metric.name).map(|spread| spread.median);
-            let cell = |peer| match (of(peer), of(base_number)) {
-                (Some(one), Some(other)) if results.has(peer, metric) && other > 0.0 => {
-                    format!("{:.2}", one / other)
-                }
+            let cell = |peer| match results.ratio(number, peer, base_number, metric.name) {
+                Some(ratio) if results.has(peer, metric) => format!("{:.2}", ratio.median),
                 _ => "–".to_owned(),
             };
             let labels = [scenario.name.to_owned(), metric.unit.to_owned()];
@@ -92,9 +103,14 @@ fn ratios(text: &mut String, results: &Results, base: &str) {
 fn detail(text: &mut String, results: &Results, number: usize) {
     let scenario = &results.scenarios[number];
     let _ = write!(text, "\n## {}\n\n{:?}\n\n", scenario.name, scenario.load);
-    let units: Vec<String> = scenario.shown.iter().map(|metric| metric.unit.to_owned()).collect();
+    let mut units: Vec<String> =
+        scenario.shown.iter().map(|metric| metric.unit.to_owned()).collect();
+    units.push("load busy".to_owned());
     heading(text, &["peer"], &units);
     for (peer, name) in results.peers.iter().enumerate() {
+        if results.repetitions(number, peer).is_empty() {
+            continue;
+        }
         let cell = |metric: &Metric| match results.spread(number, peer, metric.name) {
             _ if !results.has(peer, metric) => "–".to_owned(),
             Some(Spread { median, min, max }) => {
@@ -103,7 +119,10 @@ fn detail(text: &mut String, results: &Results, number: usize) {
             }
             None => results.refusal(number, peer).unwrap_or_else(|| "–".to_owned()),
         };
-        row(text, std::iter::once(name.clone()).chain(scenario.shown.iter().map(cell)));
+        let busy = results.busy(number, peer);
+        let busy = busy.map_or_else(|| "–".to_owned(), |busy| format!("{:.0} %", busy * 100.0));
+        let figures = scenario.shown.iter().map(cell);
+        row(text, std::iter::once(name.clone()).chain(figures).chain(std::iter::once(busy)));
     }
 }
 
@@ -120,15 +139,16 @@ fn remarks(text: &mut String, results: &Results) {
             text,
             "* Others (other programs, interrupts, the hypervisor) took {:.1} % of a CPU in the\n  \
              median measurement and {:.1} % in the worst; {discarded} measurements were thrown\n  \
-             away because it was more than 10 %, and repeated.\n\
+             away because it was more than 10 % (3 % where a tail is measured), and repeated.\n\
              * The load average was {:.1} to {:.1}, this benchmark's own load included.",
             others.median, others.max, average.min, average.max
         );
     }
     let _ = writeln!(
         text,
-        "* Every payload byte was compared with what was sent. A scenario with a fixed rate is\n  \
-         refused where load and backend kept their CPU busy for {:.0} % of the time or more.",
+        "* Every payload byte was compared with what was sent. \"Load busy\" is how much of their\n  \
+         CPU load and backend took: in a closed loop it may be all of it, and then the rate is\n  \
+         theirs; a scenario with a fixed rate is refused from {:.0} % on.",
         BUSY_MAX * 100.0
     );
 }

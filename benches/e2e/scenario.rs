@@ -9,6 +9,8 @@ pub(crate) struct Scenario {
     pub(crate) load: Load,
     /// What the tables show, most important first: a metric's name, its unit, its decimals.
     pub(crate) shown: &'static [Metric],
+    /// True if it is run without being asked for: all of them would take more than an hour.
+    pub(crate) by_default: bool,
 }
 
 /// A figure of a sample and how it is printed.
@@ -74,10 +76,6 @@ const PROCESS_ALL: Metric = Metric {
 const KERNEL: Metric =
     Metric { name: "kernel", unit: "B slab/tunnel", decimals: 0, compared: false };
 
-const CLOSED: &[Metric] = &[CPU_MESSAGE, RATE, P50, P99];
-const OPEN: &[Metric] = &[P50, P99, P999, CPU_MESSAGE];
-const BULK: &[Metric] = &[CPU_GB, SPEED];
-
 /// All scenarios, in the order in which they are run and told.
 pub(crate) const ALL: &[Scenario] = &[
     ping_pong("pingpong-128-1", 1, 128),
@@ -87,43 +85,52 @@ pub(crate) const ALL: &[Scenario] = &[
     ping_pong("pingpong-16-64", 64, 16),
     ping_pong("pingpong-1k-64", 64, 1024),
     ping_pong("pingpong-16k-64", 64, 16 * 1024),
+    when_asked(ping_pong("pingpong-16-1", 1, 16)),
+    when_asked(ping_pong("pingpong-16-1000", 1000, 16)),
+    when_asked(ping_pong("pingpong-16-4000", 4000, 16)),
+    when_asked(ping_pong("pingpong-1k-1", 1, 1024)),
+    when_asked(ping_pong("pingpong-1k-1000", 1000, 1024)),
+    when_asked(ping_pong("pingpong-1k-4000", 4000, 1024)),
+    when_asked(ping_pong("pingpong-16k-1", 1, 16 * 1024)),
+    when_asked(ping_pong("pingpong-16k-1000", 1000, 16 * 1024)),
+    when_asked(ping_pong("pingpong-16k-4000", 4000, 16 * 1024)),
     bulk("bulk-up-64k", 64 * 1024, false),
     bulk("bulk-down-64k", 64 * 1024, true),
     bulk("bulk-up-1m", 1024 * 1024, false),
     bulk("bulk-down-1m", 1024 * 1024, true),
-    Scenario {
-        name: "open-20k-64",
-        load: Load::Open { connections: 64, size: 128, per_second: 20_000 },
-        shown: OPEN,
-    },
-    Scenario {
-        name: "feed-20k-1000",
-        load: Load::Feed { connections: 1000, size: 128, interval_us: 50_000 },
-        shown: &[P50, P99, P999, CPU_PUSH],
-    },
-    Scenario {
-        name: "visit",
-        load: Load::Churn { at_once: 64, size: 128 },
-        shown: &[CPU_VISIT, RATE],
-    },
-    Scenario {
-        name: "idle-5000",
-        load: Load::Idle { tunnels: 5000 },
-        shown: &[PROCESS, PROCESS_ALL, KERNEL],
-    },
-    Scenario {
-        name: "page-1k-64",
-        load: Load::Page { connections: 64, size: 1024 },
-        shown: &[CPU_REQUEST, RATE, P50, P99],
-    },
+    scenario(
+        "open-20k-64",
+        Load::Open { connections: 64, size: 128, per_second: 20_000 },
+        &[P50, P99, P999, CPU_MESSAGE],
+    ),
+    scenario(
+        "feed-20k-1000",
+        Load::Feed { connections: 1000, size: 128, interval_us: 50_000 },
+        &[P50, P99, P999, CPU_PUSH],
+    ),
+    scenario("visit", Load::Churn { at_once: 64, size: 128 }, &[CPU_VISIT, RATE]),
+    scenario("idle-5000", Load::Idle { tunnels: 5000 }, &[PROCESS, PROCESS_ALL, KERNEL]),
+    scenario(
+        "page-1k-64",
+        Load::Page { connections: 64, size: 1024 },
+        &[CPU_REQUEST, RATE, P50, P99],
+    ),
 ];
 
+const fn scenario(name: &'static str, load: Load, shown: &'static [Metric]) -> Scenario {
+    Scenario { name, load, shown, by_default: true }
+}
+
+const fn when_asked(scenario: Scenario) -> Scenario {
+    Scenario { by_default: false, ..scenario }
+}
+
 const fn ping_pong(name: &'static str, connections: usize, size: usize) -> Scenario {
-    Scenario { name, load: Load::PingPong { connections, size }, shown: CLOSED }
+    scenario(name, Load::PingPong { connections, size }, &[CPU_MESSAGE, RATE, P50, P99])
 }
 
 const fn bulk(name: &'static str, size: usize, to_clients: bool) -> Scenario {
-    Scenario { name, load: Load::Bulk { connections: 8, size, to_clients }, shown: BULK }
+    scenario(name, Load::Bulk { connections: 8, size, to_clients }, &[CPU_GB, SPEED])
 }
 
 impl Load {
@@ -146,5 +153,14 @@ impl Load {
     /// itself.
     pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Open { .. } | Self::Feed { .. })
+    }
+
+    /// The share of a CPU that others may take before a measurement is thrown away. A latency's
+    /// tail is theirs long before a sum of CPU time is.
+    pub(crate) fn disturbed_max(self) -> f64 {
+        match self {
+            Self::Open { .. } | Self::Feed { .. } | Self::PingPong { connections: 1, .. } => 0.03,
+            _ => 0.10,
+        }
     }
 }

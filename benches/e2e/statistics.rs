@@ -64,10 +64,9 @@ impl Results {
         if let Some(error) = repetitions.iter().find_map(|one| one.outcome.as_ref().err()) {
             return Some(format!("failed: {error}"));
         }
-        let busy = self.samples(scenario, peer).map(|sample| sample.spent.load_busy()).collect();
-        let busy = Spread::of(busy)?;
-        let is_bound = self.scenarios[scenario].load.is_open() && busy.median >= BUSY_MAX;
-        is_bound.then(|| format!("load {:.0} % busy", busy.median * 100.0))
+        let busy = self.busy(scenario, peer)?;
+        let is_bound = self.scenarios[scenario].load.is_open() && busy >= BUSY_MAX;
+        is_bound.then(|| format!("load {:.0} % busy", busy * 100.0))
     }
 
     /// A metric over the repetitions of a cell; `None` if the cell is refused or lacks it.
@@ -77,6 +76,39 @@ impl Results {
         }
         let values = self.samples(scenario, peer).map(|sample| sample.metrics.get(metric).copied());
         Spread::of(values.collect::<Option<Vec<f64>>>()?)
+    }
+
+    /// The ratio of two peers' medians, and between which values it lies when each repetition is
+    /// compared with its own: what both met at about the same time.
+    pub(crate) fn ratio(
+        &self,
+        scenario: usize,
+        peer: usize,
+        base: usize,
+        metric: &str,
+    ) -> Option<Spread> {
+        let median = |peer| self.spread(scenario, peer, metric).map(|spread| spread.median);
+        let (one, other) = (median(peer)?, median(base)?);
+        let pairs = self.samples(scenario, peer).zip(self.samples(scenario, base));
+        let each = pairs.filter_map(|(one, other)| {
+            Some(
+                one.metrics.get(metric)?
+                    / other.metrics.get(metric).filter(|&&value| value > 0.0)?,
+            )
+        });
+        let each = Spread::of(each.collect())?;
+        (other > 0.0).then_some(Spread { median: one / other, ..each })
+    }
+
+    /// Whether the peer took part in everything.
+    pub(crate) fn is_everywhere(&self, peer: usize) -> bool {
+        (0..self.scenarios.len()).all(|scenario| !self.repetitions(scenario, peer).is_empty())
+    }
+
+    /// How busy load and backend kept their CPU, at the median.
+    pub(crate) fn busy(&self, scenario: usize, peer: usize) -> Option<f64> {
+        let busy = self.samples(scenario, peer).map(|sample| sample.spent.load_busy()).collect();
+        Spread::of(busy).map(|spread| spread.median)
     }
 
     /// Whether the peer has a figure of its own: a direct connection has no proxy that costs.
