@@ -19,7 +19,7 @@ Measures upsplice end to end beside other proxies. A SCENARIO is the beginning o
   --all           scenarios that are otherwise run only when their whole name is given
   --test          tiny loads on upsplice alone: does the benchmark work?
   --peers A,B     these peers, in this order
-  --window MS     length of a measurement in milliseconds (default: 1500)
+  --window MS     length of a measurement in milliseconds (default: 1200)
   --out FOLDER    where results go (default: target/e2e)
   --upsplice FILE another binary to test than the one just built
   --list          scenarios and peers, and exit
@@ -50,7 +50,7 @@ pub(crate) fn parse(arguments: Vec<String>) -> io::Result<Option<Options>> {
         scenarios: Vec::new(),
         peers: Vec::new(),
         repetitions: 5,
-        times: Times { warm: Duration::from_millis(500), window: Duration::from_millis(1500) },
+        times: Times { warm: Duration::from_millis(400), window: Duration::from_millis(1200) },
         out: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/e2e"),
         upsplice: PathBuf::from(env!("CARGO_BIN_EXE_upsplice")),
         is_test: false,

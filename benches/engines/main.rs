@@ -28,7 +28,12 @@ const KB_64: usize = 64 * 1024;
 const MB: usize = 1024 * 1024;
 
 /// A carrier's name and the directive that asks for it.
-const CARRIERS: [(&str, &str); 1] = [("copy", "")];
+const CARRIERS: [(&str, &str); 4] = [
+    ("auto", "splice auto;"),
+    ("copy", "splice off;"),
+    ("pipe", "splice pipe;"),
+    ("linked", "splice linked;"),
+];
 
 /// What the figures of a group are.
 #[derive(Clone, Copy)]
@@ -115,7 +120,9 @@ fn carriers(criterion: &mut Criterion) {
         let name = format!("carriers/round trip, 16 connections, {name}");
         let mut group = group(criterion, name, throughput);
         for (carrier, directive) in CARRIERS {
-            for engine in Engine::granted() {
+            let engines = Engine::granted().into_iter();
+            // Linked operations are io_uring's own.
+            for engine in engines.filter(|&engine| carrier != "linked" || engine == Engine::Uring) {
                 let relay = Relay::Upsplice { engine, carrier, directive };
                 measure(&mut group, relay, (16, size, Flow::PingPong), Figure::Cpu);
             }
