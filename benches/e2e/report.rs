@@ -146,8 +146,8 @@ fn remarks(text: &mut String, results: &Results) {
     }
     let _ = writeln!(
         text,
-        "* Every payload byte was compared with what was sent. \"Load busy\" is how much of their\n  \
-         CPU load and backend took: in a closed loop it may be all of it, and then the rate is\n  \
+        "* Every payload byte was compared with what was sent. Load busy is how much of\n  \
+         their CPU load and backend took: in a closed loop it may be all, and then the rate is\n  \
          theirs; a scenario with a fixed rate is refused from {:.0} % on.",
         BUSY_MAX * 100.0
     );
