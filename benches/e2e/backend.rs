@@ -27,6 +27,8 @@ const TICKS: usize = usize::MAX - 2;
 
 /// How long a queue of clients the kernel may keep: a whole scenario's.
 const BACKLOG: i32 = 4096;
+/// How long a backend that does not sleep looks at sockets only.
+const LOOK_NS: u64 = 100_000_000;
 /// Bytes read at once.
 const READ: usize = 256 * 1024;
 /// What may wait for a subscriber before it counts as lost.
@@ -125,6 +127,8 @@ struct Backend {
     /// Sources that stopped although their sockets take more.
     ready: Vec<usize>,
     out: Vec<u8>,
+    /// True once a load asked for it: the backend does not sleep either.
+    is_awake: bool,
 }
 
 /// Serves on a free loopback port, whose address is printed, until standard input ends.
@@ -144,6 +148,7 @@ pub(crate) fn serve() -> io::Result<()> {
         feed: None,
         ready: Vec::new(),
         out: Vec::new(),
+        is_awake: false,
     };
     backend.poller.add(&listener, LISTENER)?;
     backend.poller.add(io::stdin(), INPUT)?;
@@ -156,8 +161,12 @@ impl Backend {
         let mut keys = Vec::new();
         let mut buffer = vec![0; READ];
         loop {
-            let patience_ms = if self.ready.is_empty() { 100 } else { 0 };
-            self.poller.wait(&mut keys, patience_ms)?;
+            if self.is_awake && self.ready.is_empty() {
+                self.poller.spin(&mut keys, poller::now_ns()? + LOOK_NS)?;
+            } else {
+                let patience_ms = if self.ready.is_empty() { 100 } else { 0 };
+                self.poller.wait(&mut keys, patience_ms)?;
+            }
             keys.append(&mut self.ready);
             for &key in &keys {
                 match key {
@@ -281,7 +290,10 @@ impl Backend {
             }
         }
         conn.role = match name {
-            "echo" => Role::Echo,
+            "echo" => {
+                self.is_awake |= words.next() == Some("awake");
+                Role::Echo
+            }
             "sink" => Role::Sink { count: 0 },
             "source" => Role::Source { state: Flow::Idle, count: 0, at: 0 },
             "feed" => {

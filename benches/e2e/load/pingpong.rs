@@ -1,7 +1,7 @@
 //! Closed loop: each connection has one message in flight.
 //!
-//! A single connection is about latency: its load does not sleep, so that only the proxy's waking
-//! is measured.
+//! A single connection is about latency: neither its load nor the backend sleeps, so that only the
+//! proxy's waking is measured.
 
 use std::io;
 
@@ -66,7 +66,8 @@ pub(super) fn run(site: &Site<'_>, connections: usize, size: usize) -> io::Resul
     let mut pattern = Pattern::new(size);
     let mut poller = Poller::new()?;
     let mut players = Vec::with_capacity(connections);
-    for (index, stream) in site.open("/echo", connections)?.into_iter().enumerate() {
+    let path = if connections == 1 { "/echo/awake" } else { "/echo" };
+    for (index, stream) in site.open(path, connections)?.into_iter().enumerate() {
         poller.add(&stream, index)?;
         let stamp = (index as u64) << 32;
         players.push(Player { client: Client::new(stream), stamp, unsent: None, sent_ns: 0 });
