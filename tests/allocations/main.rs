@@ -34,28 +34,28 @@ const TUNNELS: usize = 100;
 /// How often each kind of traffic is repeated before the thread is watched: buffers are filled in
 /// turn, a worker's lists grow to what its busiest turn needs.
 const WARM_ROUNDS: usize = 3;
-const WATCHED_ROUNDS: usize = 10;
+const WATCHED_ROUNDS: usize = 6;
 
 #[test]
 fn a_tunnel_on_epoll_allocates_nothing() {
-    check("epoll");
+    ["auto", "off", "pipe"].iter().for_each(|carrier| check("epoll", carrier));
 }
 
 #[test]
 fn a_tunnel_on_io_uring_allocates_nothing() {
     let chosen = probe::choose(EngineChoice::Auto).unwrap_or_else(|error| panic!("{error}"));
-    match chosen {
-        Chosen::Uring => check("io_uring"),
-        _ => println!("skipped on io_uring: {chosen}"),
+    if chosen != Chosen::Uring {
+        return println!("skipped on io_uring: {chosen}");
     }
+    ["auto", "off", "pipe", "linked"].iter().for_each(|carrier| check("io_uring", carrier));
 }
 
-fn check(engine: &str) {
+fn check(engine: &str, carrier: &str) {
     // There is one counter, and both tests call their worker by the same name.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
 
-    let scene = Scene::start(engine);
+    let scene = Scene::start(engine, carrier);
     let mut tunnels = Vec::new();
     let opening = counter::watch(scene.worker, || tunnels.push(scene.open()));
     assert!(opening.allocated > 0 && opening.freed > 0, "the counter sees nothing: {opening:?}");
@@ -77,13 +77,16 @@ fn check(engine: &str) {
         let count = counter::watch(scene.worker, || {
             (0..WATCHED_ROUNDS).for_each(|_| traffic(&tunnels));
         });
-        println!("{engine}, {kind}: {} allocated, {} freed", count.allocated, count.freed);
+        println!(
+            "{engine}, {carrier}, {kind}: {} allocated, {} freed",
+            count.allocated, count.freed
+        );
         if let Some(first) = count.first {
             let (allocated, freed) = (count.allocated, count.freed);
             found.push(format!("{kind}: {allocated} allocated, {freed} freed, first\n{first}"));
         }
     }
-    assert!(found.is_empty(), "on {engine}: {}", found.join("\n"));
+    assert!(found.is_empty(), "on {engine}, splice {carrier}: {}", found.join("\n"));
 
     drop(tunnels);
     let summary = scene.running.stop_and_join();
@@ -177,13 +180,13 @@ struct Scene {
 }
 
 impl Scene {
-    fn start(engine: &str) -> Self {
+    fn start(engine: &str, carrier: &str) -> Self {
         let place = TcpListener::bind("127.0.0.1:0").unwrap();
         let upstream = place.local_addr().unwrap();
         let config = format!(
             "worker_processes 1; error_log /dev/null;
             events {{ use {engine}; worker_connections 1024; }}
-            http {{ access_log off; server {{
+            http {{ access_log off; splice {carrier}; server {{
                 listen 127.0.0.1:0; location / {{ proxy_pass http://{upstream}; }} }} }}"
         );
         let proxy = Proxy::from_config_text(&config).unwrap_or_else(|error| panic!("{error}"));
