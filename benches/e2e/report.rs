@@ -87,7 +87,9 @@ fn overview(text: &mut String, results: &Results, is_meant: impl Fn(usize) -> bo
 fn ratios(text: &mut String, results: &Results, base: &str) {
     let Some(base_number) = results.peer(base) else { return };
     let _ = write!(text, "\n## Relative to {base}: less is better than {base}\n\n");
-    heading(text, &["scenario", "measure"], &results.peers);
+    let peers = || (0..results.peers.len()).filter(|&peer| results.is_everywhere(peer));
+    let names: Vec<String> = peers().map(|peer| results.peers[peer].clone()).collect();
+    heading(text, &["scenario", "measure"], &names);
     for (number, scenario) in results.scenarios.iter().enumerate() {
         for metric in scenario.shown.iter().filter(|metric| metric.compared) {
             let cell = |peer| match results.ratio(number, peer, base_number, metric.name) {
@@ -95,7 +97,7 @@ fn ratios(text: &mut String, results: &Results, base: &str) {
                 _ => "–".to_owned(),
             };
             let labels = [scenario.name.to_owned(), metric.unit.to_owned()];
-            row(text, labels.into_iter().chain((0..results.peers.len()).map(cell)));
+            row(text, labels.into_iter().chain(peers().map(cell)));
         }
     }
 }
