@@ -14,6 +14,10 @@ pub const CHUNKS_BASE: usize = 256;
 const _: () = assert!(CHUNKS_BASE.is_power_of_two());
 const _: () = assert!(CHUNKS_BASE <= 32 * 1024, "a kernel buffer ring has at most 32768 entries");
 
+/// Bytes after which a multishot receive stops by itself until it is asked for anew: how far an
+/// engine may read ahead of a session. As much as one load, so a peer that does not read holds two.
+pub const READ_AHEAD_BYTES: u32 = 1024 * 1024;
+
 /// One large buffer, into which a receive goes that is known to find more than a chunk holds. It
 /// halves the cost of bulk against 16 KB; 256 KB gained little more and would fit a second-level
 /// cache less often.
@@ -22,6 +26,19 @@ pub const LARGE_CHUNK_BYTES: usize = 128 * 1024;
 /// Receives in a row that must have filled a chunk before a large one is taken. After one, a
 /// message of a little more than a chunk would send its last bytes through a large buffer.
 pub const FULL_RECEIVES_MIN: u8 = 2;
+
+/// Chunks of one load at most: 128 KB. A receive fills as many at once, and one send writes them;
+/// it is also what one connection may take of the pool while others wait. Measured: from here on,
+/// longer loads gain less than the noise, and fall out of the second-level cache.
+pub const CHAIN_CHUNKS_MAX: usize = 8;
+
+/// Pieces that one send of the io_uring engine names: a load of its own, and what was read ahead. A
+/// load in more pieces takes two sends.
+pub const SEND_PIECES_MAX: usize = 2 * CHAIN_CHUNKS_MAX;
+
+/// Receives for which the epoll engine offers several chunks after one has filled its first: long
+/// enough to bridge the small messages between larger ones. Offering them costs some 0.1 µs.
+pub const WIDE_RECEIVES: u8 = 32;
 
 /// Large buffers of a worker: 2 MB, touched only by bulk. Who finds none takes an ordinary chunk.
 pub const LARGE_CHUNKS: usize = 16;

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::worker::chunks::Chunk;
+use crate::worker::chunks::{Chain, Chunk};
 
 use super::token::{ConnId, Lane};
 
@@ -45,12 +45,14 @@ impl Op {
 ///
 /// A wish, and nothing that correctness depends on: an engine that does not know the carrier, has
 /// no pipe to spare, or has read ahead already brings copied bytes. One that was asked for
-/// `Copy` brings nothing else.
+/// `Copy` brings nothing else, one that was asked for `Chain` no pipe.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Want {
-    /// In memory.
+    /// In memory, in one piece: a head or a body, to be looked at.
     #[default]
     Copy,
+    /// In memory, in as many pieces as come at once ([`Load::Chain`]): to be passed on.
+    Chain,
     /// In a pipe ([`Load::Pipe`]), so that they never come to user space.
     Pipe,
     /// On to this connection at once, through a pipe. The sink's send lane must be free, and stay
@@ -113,6 +115,8 @@ pub struct Completion {
 pub enum Load {
     /// A part of a pooled chunk: what a receive brings and a tunnel passes on.
     Chunk(Chunk),
+    /// Several chunks that were filled together.
+    Chain(Chain),
     /// Bytes of our own, such as a head or an answer, with the position of the first unsent one.
     Bytes {
         /// The memory.
@@ -140,8 +144,19 @@ impl Load {
     pub fn len(&self) -> usize {
         match self {
             Self::Chunk(chunk) => chunk.len(),
+            Self::Chain(chain) => chain.len(),
             Self::Bytes { bytes, start } => bytes.len() - start,
             Self::Pipe(pipe) => pipe.len(),
+        }
+    }
+
+    /// In how many pieces of memory it lies.
+    #[must_use]
+    pub fn pieces(&self) -> usize {
+        match self {
+            Self::Chain(chain) => chain.pieces(),
+            Self::Chunk(_) | Self::Bytes { .. } => usize::from(!self.is_empty()),
+            Self::Pipe(_) => 0,
         }
     }
 
@@ -151,27 +166,30 @@ impl Load {
         self.len() == 0
     }
 
-    /// Keeps only the first `count` bytes.
+    /// Keeps only the first `count` bytes of a load that is in one piece.
     ///
     /// # Panics
-    /// If the load holds fewer, or is a pipe, which only a send empties.
+    /// If the load holds fewer, or is a chain, or a pipe, which only a send empties.
     pub fn truncate(&mut self, count: usize) {
         assert!(count <= self.len(), "a load of {} bytes has no first {count}", self.len());
         match self {
             Self::Chunk(chunk) => chunk.truncate(count),
+            Self::Chain(_) => panic!("a chain is not cut: a receive that wants one chunk has none"),
             Self::Bytes { bytes, start } => bytes.truncate(*start + count),
             Self::Pipe(pipe) => panic!("{pipe:?} gives its bytes in order"),
         }
     }
 
-    /// Takes `count` bytes off the front: they are written.
+    /// Takes `count` bytes off the front of a load that is in one piece: they are written.
+    /// [`Chunks::advance`](crate::worker::chunks::Chunks::advance) does it for every load.
     ///
     /// # Panics
-    /// If the load holds fewer.
+    /// If the load holds fewer, or is a chain.
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.len(), "a load of {} bytes cannot lose {count}", self.len());
         match self {
             Self::Chunk(chunk) => chunk.advance(count),
+            Self::Chain(_) => panic!("the links of a chain are the pool's"),
             Self::Bytes { start, .. } => *start += count,
             Self::Pipe(pipe) => pipe.len -= count,
         }

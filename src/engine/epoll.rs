@@ -8,6 +8,8 @@
 //!
 //! Deliberately absent: timeouts, retries, and any read-ahead.
 
+mod receive;
+
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -23,14 +25,12 @@ use crate::config::model::Spin;
 use crate::conn::{
     Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token, Want,
 };
-use crate::limits::{
-    CHUNK_BYTES, EVENTS_PER_TURN, FULL_RECEIVES_MIN, GROWTH_PER_TURN, OPS_PER_TURN,
-};
+use crate::limits::{CHAIN_CHUNKS_MAX, EVENTS_PER_TURN, GROWTH_PER_TURN, OPS_PER_TURN};
 use crate::sys::busy_poll;
 use crate::sys::clock::{self, NS_PER_MS};
 use crate::sys::eventfd::Bell;
 use crate::sys::socket::{self, Progress};
-use crate::worker::chunks::Chunks;
+use crate::worker::chunks::{Chunk, Chunks};
 
 /// Edges that may mean input: bytes, the end of the stream, an error. Urgent data ends a read
 /// early without emptying the socket, so it counts too.
@@ -69,6 +69,8 @@ pub struct Epoll {
     edges: Vec<EpollEvent>,
     spinner: Spinner,
     pipes: Pipes,
+    /// The chunks that a receive is offered; empty between receives.
+    space: Vec<Chunk>,
     now: Now,
 }
 
@@ -82,8 +84,8 @@ struct Slot {
     /// Whether a read may find something. Cleared by a read that emptied the socket, set by an
     /// edge: saves the read that would only say EAGAIN.
     input: bool,
-    /// How many reads in a row have filled at least a chunk.
-    full: u8,
+    /// For so many reads more it is offered several chunks.
+    wide: u8,
     /// `input` is never cleared again.
     input_lasts: bool,
 }
@@ -180,6 +182,7 @@ impl Epoll {
             edges: vec![EpollEvent::empty(); EVENTS_PER_TURN],
             spinner: Spinner::new(spin),
             pipes: Pipes::new(),
+            space: Vec::with_capacity(CHAIN_CHUNKS_MAX),
             now: clock::now(),
         })
     }
@@ -278,7 +281,6 @@ impl Epoll {
         if self.try_fill(conn) {
             return;
         }
-        let may_grow = self.growth > 0;
         let Some(slot) = self.slot(conn) else { return };
         let Some(fd) = &slot.fd else { return };
         match &mut slot.recv {
@@ -296,48 +298,7 @@ impl Epoll {
                     }
                 }
             },
-            RecvLane::Recv(step, _) => {
-                // What keeps filling chunks is part of more.
-                let bulk = slot.full >= FULL_RECEIVES_MIN;
-                let large = if bulk { chunks.take_large() } else { None };
-                let free = large.or_else(|| chunks.take_free());
-                let grows = free.is_none();
-                let grown = || may_grow.then(|| chunks.take()).flatten();
-                let Some(mut chunk) = free.or_else(grown) else {
-                    *step = Step::Hungry;
-                    self.hungry.push_back(conn);
-                    return;
-                };
-                let outcome = socket::recv(fd.as_fd(), chunks.bytes_mut(&mut chunk));
-                let short = !matches!(outcome, Ok(count) if count == chunk.len());
-                let full = outcome.is_ok_and(|count| count >= CHUNK_BYTES);
-                slot.full = if full { slot.full.saturating_add(1) } else { 0 };
-                if short && !slot.input_lasts {
-                    slot.input = false;
-                }
-                if outcome == Err(libc::EAGAIN) {
-                    *step = Step::Parked;
-                    return chunks.give(chunk);
-                }
-                slot.recv = RecvLane::Idle;
-                match outcome {
-                    Ok(count) if count > 0 => {
-                        self.growth -= usize::from(grows);
-                        chunk.truncate(count);
-                        self.report(conn, Lane::Recv, Event::Received(Load::Chunk(chunk)));
-                    }
-                    Ok(_) => {
-                        // The end is there to stay, though its edge may still be on its way.
-                        (slot.input, slot.input_lasts) = (true, true);
-                        chunks.give(chunk);
-                        self.report(conn, Lane::Recv, Event::Received(Load::EMPTY));
-                    }
-                    Err(errno) => {
-                        chunks.give(chunk);
-                        self.fail(conn, Lane::Recv, errno, None);
-                    }
-                }
-            }
+            RecvLane::Recv(..) => self.try_copy(conn, chunks),
         }
     }
 
@@ -373,7 +334,7 @@ impl Epoll {
         true
     }
 
-    fn try_send(&mut self, conn: ConnId, chunks: &Chunks) {
+    fn try_send(&mut self, conn: ConnId, chunks: &mut Chunks) {
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
         match std::mem::take(&mut slot.send) {
             SendLane::Idle => {}
@@ -384,11 +345,12 @@ impl Epoll {
                 };
                 let outcome = match &load {
                     Load::Pipe(pipe) => self.pipes.drain(pipe, fd.as_fd()),
+                    Load::Chain(_) => socket::send_pieces(fd.as_fd(), chunks.pieces(&load)),
                     load => socket::send(fd.as_fd(), chunks.load_bytes(load)),
                 };
                 match outcome {
                     Ok(count) => {
-                        load.advance(count);
+                        chunks.advance(&mut load, count);
                         let rest = self.pipes.after_send(load);
                         self.report(conn, Lane::Send, Event::Sent(rest));
                     }

@@ -1,11 +1,10 @@
 //! The io_uring engine: operations go to the kernel, completions come back.
 //!
-//! One ring per worker, entered once per turn. Receives are one-shot and choose a buffer when bytes
-//! are there, so an idle connection holds none; accepting is one multishot operation per listener.
-//! A receive that found no buffer waits in a queue of the hungry, and only as many are tried again
-//! as there are buffers. `shutdown(2)` and `close(2)` are called directly: the kernel would hand
-//! the first to a thread of its own, and a direct close frees the descriptor before the next accept
-//! and cannot wait behind a full queue.
+//! One ring per worker, entered once per turn. Receiving is in [`receive`], accepting in
+//! [`listener`]: multishot operations that serve many of ours. `shutdown(2)` and `close(2)` are
+//! called directly: the kernel would hand the first to a thread of its own, and a direct close
+//! frees the descriptor before the next accept and cannot wait behind a full queue. A socket that a
+//! multishot operation still holds is closed at that one's end.
 //!
 //! Owns its descriptors and, between `push` and the event, the loads. On drop everything is
 //! cancelled and joined. If the kernel does not let go in time the loads are leaked; a worker that
@@ -13,8 +12,10 @@
 //!
 //! Deliberately absent: timeouts, retries, and choosing what to do next.
 
+mod gather;
 mod larder;
 mod listener;
+mod receive;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -22,8 +23,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::SockAddr;
 
+use self::gather::Gather;
 use self::larder::Larder;
-use self::listener::{Listener, Multishot};
+use self::listener::{Ask, Listener, Multishot};
+pub use self::receive::Depth;
+use self::receive::{Ahead, Input};
 use super::Engine;
 use super::probe::SetupError;
 use super::spin::{Spinner, Spins};
@@ -33,7 +37,7 @@ use crate::conn::{
     Addr, Completion, ConnId, ConnectTo, Ends, Event, Handle, Lane, Load, Op, Token,
 };
 use crate::limits::{
-    BUFFER_RING_ENTRIES, CHUNK_BYTES, COMPLETION_ENTRIES_MIN, EVENTS_PER_TURN, FULL_RECEIVES_MIN,
+    BUFFER_RING_ENTRIES, CHUNK_BYTES, CHUNKS_BASE, COMPLETION_ENTRIES_MIN, EVENTS_PER_TURN,
     JOIN_MS_MAX, LARGE_CHUNK_BYTES, SUBMISSION_ENTRIES,
 };
 use crate::sys::buffer_ring::BufferRing;
@@ -41,7 +45,7 @@ use crate::sys::clock;
 use crate::sys::eventfd::Bell;
 use crate::sys::ring::{Done, Patience, Ring};
 use crate::sys::socket::{self, Progress};
-use crate::worker::chunks::{Chunk, Chunks};
+use crate::worker::chunks::Chunks;
 
 /// The bits of operations whose outcome does not matter; no [`Token`] has them.
 const NOBODY: u64 = u64::MAX;
@@ -65,12 +69,20 @@ pub struct Uring {
     mailbox: Bell,
     slots: Vec<Slot>,
     connections_max: usize,
+    /// How much one receive may be.
+    depth: Depth,
     /// Receives that found no buffer, the longest waiting first.
     hungry: VecDeque<ConnId>,
     /// Outcomes known without the kernel.
     ready: VecDeque<Completion>,
     /// Completions of the turn; kept for its memory.
     batch: Vec<Done>,
+    /// Descriptions of sends, to be used again.
+    #[allow(clippy::vec_box, reason = "the kernel knows where a description is")]
+    gathers: Vec<Box<Gather>>,
+    /// Memory of read-aheads, to be used again.
+    #[allow(clippy::vec_box, reason = "the boxes move into slots, which are to stay small")]
+    spares: Vec<Box<Ahead>>,
     spinner: Spinner,
     now: Now,
 }
@@ -80,27 +92,11 @@ pub struct Uring {
 struct Slot {
     generation: u32,
     fd: Option<OwnedFd>,
-    recv: RecvLane,
+    input: Input,
     send: SendLane,
-    /// The last receive emptied the socket, so the next one should wait before it tries.
-    drained: bool,
-    /// How many receives in a row have filled at least a chunk and left more.
-    full: u8,
     listener: Option<Box<Listener>>,
-}
-
-#[derive(Debug, Default)]
-enum RecvLane {
-    #[default]
-    Idle,
-    /// An `Accept` is asked for; `cancelled` until it has reported so.
-    Accept { cancelled: bool },
-    /// A receive is in the kernel; one that is cancelled must not go hungry any more.
-    Recv { cancelled: bool },
-    /// A receive into a large chunk is in the kernel; the lane keeps the chunk for it.
-    Large(Chunk),
-    /// A receive waits in `hungry`.
-    Hungry,
+    /// `Close` was pushed and waits until the kernel is done with the socket: with a reset or not.
+    closing: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -110,10 +106,13 @@ enum SendLane {
     /// The address stays in place until the kernel is done with it.
     Connect(#[allow(dead_code, reason = "owned for the kernel")] Box<SockAddr>),
     Send(Load),
+    /// A load in several pieces.
+    Gather(Box<Gather>),
 }
 
 impl Uring {
-    /// An engine with room for `connections_max` slots, woken by the eventfd `mailbox`.
+    /// An engine with room for `connections_max` slots, woken by the eventfd `mailbox`, that
+    /// receives as deep as the kernel can.
     ///
     /// # Errors
     /// The kernel refuses the ring, or has no memory or descriptor for it; [`SetupError::denied`]
@@ -131,10 +130,24 @@ impl Uring {
         mailbox: BorrowedFd<'_>,
         spin: Spin,
     ) -> Result<Self, SetupError> {
+        Self::with(connections_max, mailbox, spin, Depth::Multishot)
+    }
+
+    /// The same, and it receives no deeper than `depth`: as on an older kernel.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with(
+        connections_max: usize,
+        mailbox: BorrowedFd<'_>,
+        spin: Spin,
+        depth: Depth,
+    ) -> Result<Self, SetupError> {
         let completions = u32::try_from(connections_max.saturating_mul(3)).unwrap_or(u32::MAX);
         let completions = completions.max(COMPLETION_ENTRIES_MIN);
         let mut ring = Ring::new(SUBMISSION_ENTRIES, completions, BUFFER_RING_ENTRIES)
             .map_err(|(step, errno)| SetupError::new(step, errno))?;
+        let depth = Depth::probe(&mut ring).min(depth);
         let mailbox = Bell::of(mailbox).map_err(|errno| SetupError::new("dup", errno))?;
         ring.poll_readable(mailbox.as_fd(), MAILBOX);
         // A sandbox that knows only the set-up call shows here, not in the first turn.
@@ -145,9 +158,14 @@ impl Uring {
             mailbox,
             slots: Vec::new(),
             connections_max,
+            depth,
             hungry: VecDeque::with_capacity(connections_max),
             ready: VecDeque::with_capacity(EVENTS_PER_TURN),
             batch: Vec::with_capacity(EVENTS_PER_TURN),
+            // What is gathered or waits has a chunk, and a chain has two, so that these rarely
+            // become more.
+            gathers: (0..CHUNKS_BASE / 2).map(|_| Gather::new()).collect(),
+            spares: (0..CHUNKS_BASE).map(|_| receive::spare_new()).collect(),
             spinner: Spinner::new(spin),
             now: clock::now(),
         })
@@ -183,41 +201,14 @@ impl Uring {
         let Some(fd) = &slot.fd else { return };
         let listener = slot.listener.get_or_insert_default();
         if let Some(client) = listener.ahead.pop_front() {
-            slot.recv = RecvLane::Idle;
             return self.report(conn, Lane::Recv, Event::Accepted(socket::into_handle(client)));
         }
-        slot.recv = RecvLane::Accept { cancelled: false };
+        listener.ask = Ask::Accept;
         // One that is ending is started again when its end has come.
         if listener.multishot == Multishot::Off {
             listener.multishot = Multishot::On;
             self.ring.accept_all(fd.as_fd(), Token::new(conn, Lane::Recv).bits());
         }
-    }
-
-    /// Submits a receive, unless others wait for a buffer already. One that is known to find more
-    /// than a chunk goes into a large one; that it finds something is why a connection which waits
-    /// never holds one.
-    #[allow(unsafe_code)]
-    fn recv(&mut self, conn: ConnId, chunks: &mut Chunks) {
-        let Some(slot) = tenant(&mut self.slots, conn) else { return };
-        if slot.full >= FULL_RECEIVES_MIN
-            && let Some(fd) = &slot.fd
-            && let Some(chunk) = chunks.take_large()
-        {
-            let bits = Token::new(conn, Lane::Recv).bits();
-            let (address, len) = (chunks.address(chunk.id()), LARGE_CHUNK_LEN);
-            // SAFETY: the chunk stays in the receive lane, where nobody touches it, until the
-            // completion; the engine joins its operations before the slots go, and a worker whose
-            // operations did not join never frees its pool.
-            unsafe { self.ring.recv_into(fd.as_fd(), address, len, bits) };
-            slot.recv = RecvLane::Large(chunk);
-            return;
-        }
-        if !self.hungry.is_empty() {
-            slot.recv = RecvLane::Hungry;
-            return self.hungry.push_back(conn);
-        }
-        submit_recv(&mut self.ring, conn, slot);
     }
 
     fn connect(&mut self, conn: ConnId, to: &ConnectTo) {
@@ -234,7 +225,7 @@ impl Uring {
         let addr = Box::new(socket::sockaddr(&to.addr)?);
         let slot = &mut self.slots[conn.index()];
         // Whoever is connected to waits for us to speak first.
-        slot.drained = true;
+        slot.input.drained = true;
         let fd = slot.fd.insert(socket::for_connecting(to)?);
         if matches!(to.addr, Addr::Unix(_)) {
             // A unix connect never takes time, but with a full backlog it would say EAGAIN, on
@@ -255,15 +246,47 @@ impl Uring {
         let Some(fd) = &slot.fd else {
             return self.fail(conn, Lane::Send, libc::ENOTCONN, Some(load));
         };
+        let bits = Token::new(conn, Lane::Send).bits();
+        if matches!(load, Load::Chain(_)) {
+            let mut gather = self.gathers.pop().unwrap_or_else(Gather::new);
+            let message = gather.describe(load, chunks);
+            // SAFETY: the description and the load, whose chunks nobody writes to, stay in the
+            // gather, and that boxed in the send lane, until the completion; the engine joins its
+            // operations before the slots go.
+            unsafe { self.ring.send_pieces(fd.as_fd(), message, bits) };
+            slot.send = SendLane::Gather(gather);
+            return;
+        }
         let bytes = chunks.load_bytes(&load);
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         // SAFETY: the bytes lie on the heap, in the pool or in the load's own vector, and the load
         // stays in the send lane, where nobody writes to it, until the completion; the engine
         // joins its operations before the slots go.
-        unsafe {
-            self.ring.send(fd.as_fd(), bytes.as_ptr(), len, Token::new(conn, Lane::Send).bits());
-        }
+        unsafe { self.ring.send(fd.as_fd(), bytes.as_ptr(), len, bits) };
         slot.send = SendLane::Send(load);
+    }
+
+    /// The outcome of a `Connect` or a `Send`.
+    fn sent(&mut self, conn: ConnId, result: i32, chunks: &mut Chunks) -> Option<Event> {
+        let slot = tenant(&mut self.slots, conn)?;
+        let mut load = match std::mem::take(&mut slot.send) {
+            SendLane::Idle => return None,
+            SendLane::Connect(_) if result >= 0 => return Some(Event::Connected),
+            SendLane::Connect(_) => return Some(Event::Failed { errno: -result, load: None }),
+            SendLane::Send(load) => load,
+            SendLane::Gather(mut gather) => {
+                let load = gather.take();
+                self.gathers.push(gather);
+                load
+            }
+        };
+        match usize::try_from(result) {
+            Ok(count) => {
+                chunks.advance(&mut load, count);
+                Some(Event::Sent(load))
+            }
+            Err(_) => Some(Event::Failed { errno: -result, load: Some(load) }),
+        }
     }
 
     fn shutdown(&mut self, conn: ConnId) {
@@ -283,26 +306,16 @@ impl Uring {
             return self.report(conn, Lane::Control, Event::Cancelled);
         };
         let mut in_kernel = !matches!(slot.send, SendLane::Idle);
-        if let Some(listener) = &mut slot.listener
-            && listener.multishot == Multishot::On
-        {
-            listener.multishot = Multishot::Ending;
-            in_kernel = true;
-        }
-        match &mut slot.recv {
-            RecvLane::Idle => {}
-            RecvLane::Accept { cancelled } => *cancelled = true,
-            RecvLane::Recv { cancelled } => {
-                *cancelled = true;
+        if let Some(listener) = &mut slot.listener {
+            if listener.ask == Ask::Accept {
+                listener.ask = Ask::Cancelled;
+            }
+            if listener.multishot == Multishot::On {
+                listener.multishot = Multishot::Ending;
                 in_kernel = true;
             }
-            RecvLane::Large(_) => in_kernel = true,
-            RecvLane::Hungry => {
-                slot.recv = RecvLane::Idle;
-                self.hungry.retain(|&other| other != conn);
-                self.fail(conn, Lane::Recv, libc::ECANCELED, None);
-            }
         }
+        in_kernel |= self.cancel_recv(conn);
         let slot = &self.slots[conn.index()];
         match &slot.fd {
             Some(fd) if in_kernel => {
@@ -312,38 +325,43 @@ impl Uring {
         }
     }
 
-    /// Closes, unless a multishot accept still holds the socket: then at its end.
-    fn close(&mut self, conn: ConnId, reset: bool) {
-        if let Some(slot) = tenant(&mut self.slots, conn) {
-            if let Some(listener) = &mut slot.listener {
-                let clients = listener.ahead.drain(..);
-                clients.for_each(|client| socket::close(client, true));
-                if listener.multishot != Multishot::Off {
-                    if listener.multishot == Multishot::On {
-                        let bits = Token::new(conn, Lane::Recv).bits();
-                        self.ring.cancel_bits(bits, NOBODY);
-                    }
-                    listener.multishot = Multishot::Ending;
-                    listener.closing = true;
-                    return;
-                }
+    /// Closes, unless a multishot operation still holds the socket: then at its end.
+    fn close(&mut self, conn: ConnId, reset: bool, chunks: &mut Chunks) {
+        let mut waits = self.close_recv(conn, chunks);
+        let Some(slot) = tenant(&mut self.slots, conn) else { return };
+        if let Some(listener) = &mut slot.listener {
+            let clients = listener.ahead.drain(..);
+            clients.for_each(|client| socket::close(client, true));
+            waits |= listener.multishot != Multishot::Off;
+            if listener.multishot == Multishot::On {
+                listener.multishot = Multishot::Ending;
+                self.ring.cancel_bits(Token::new(conn, Lane::Recv).bits(), NOBODY);
             }
-            if let Some(fd) = slot.fd.take() {
-                socket::close(fd, reset);
-            }
-            slot.listener = None;
         }
-        self.report(conn, Lane::Control, Event::Closed);
+        slot.closing = Some(reset);
+        if !waits {
+            self.close_now(conn);
+        }
     }
 
-    /// Tries as many hungry receives again as there are buffers.
-    fn feed(&mut self) {
-        for _ in 0..self.larder.available() {
-            let Some(conn) = self.hungry.pop_front() else { return };
-            if let Some(slot) = tenant(&mut self.slots, conn) {
-                submit_recv(&mut self.ring, conn, slot);
-            }
+    /// Closes a socket whose `Close` has waited, once the kernel is done with it.
+    fn close_if_due(&mut self, conn: ConnId) {
+        let Some(slot) = tenant(&mut self.slots, conn) else { return };
+        let accepts = |listener: &Listener| listener.multishot != Multishot::Off;
+        let held = slot.input.in_kernel() || slot.listener.as_deref().is_some_and(accepts);
+        if slot.closing.is_some() && !held {
+            self.close_now(conn);
         }
+    }
+
+    fn close_now(&mut self, conn: ConnId) {
+        let Some(slot) = tenant(&mut self.slots, conn) else { return };
+        let reset = slot.closing.take() == Some(true);
+        if let Some(fd) = slot.fd.take() {
+            socket::close(fd, reset);
+        }
+        slot.listener = None;
+        self.report(conn, Lane::Control, Event::Closed);
     }
 
     /// Makes an event of a completion; a few make none, or one for a later turn.
@@ -359,7 +377,7 @@ impl Uring {
         let event = match lane {
             Lane::Recv if slot.listener.is_some() => self.accepted(conn, done)?,
             Lane::Recv => self.received(conn, done, chunks)?,
-            Lane::Send => sent(slot, done.result)?,
+            Lane::Send => self.sent(conn, done.result, chunks)?,
             Lane::Control => Event::Cancelled,
         };
         Some(Completion { conn, lane, event })
@@ -374,42 +392,9 @@ impl Uring {
     }
 
     /// A completion for an earlier tenant of a slot: its memory comes back, nothing else happens.
-    fn orphaned(&mut self, done: Done, chunks: &Chunks) {
-        if let Some(number) = done.buffer() {
-            self.larder.restock(number, self.ring.buffers(), chunks);
-        }
-    }
-
-    fn received(&mut self, conn: ConnId, done: Done, chunks: &mut Chunks) -> Option<Event> {
-        let slot = tenant(&mut self.slots, conn)?;
-        slot.drained = !done.socket_nonempty();
-        let full = !slot.drained && usize::try_from(done.result).is_ok_and(|n| n >= CHUNK_BYTES);
-        slot.full = if full { slot.full.saturating_add(1) } else { 0 };
-        let lane = std::mem::take(&mut slot.recv);
-        if let RecvLane::Large(chunk) = lane {
-            return Some(received_large(chunk, done, chunks));
-        }
-        let cancelled = matches!(lane, RecvLane::Recv { cancelled: true });
-        let load = match (done.buffer(), usize::try_from(done.result)) {
-            (Some(number), Ok(len)) if len > 0 => self.larder.consume(number, len, chunks),
-            // The end of the stream, or an error: older kernels spend a buffer on it all the same.
-            (Some(number), _) => {
-                self.larder.restock(number, self.ring.buffers(), chunks);
-                None
-            }
-            (None, _) => None,
-        };
-        match -done.result {
-            libc::ENOBUFS if !cancelled => {
-                let slot = tenant(&mut self.slots, conn)?;
-                slot.recv = RecvLane::Hungry;
-                self.hungry.push_back(conn);
-                None
-            }
-            libc::ENOBUFS => Some(Event::Failed { errno: libc::ECANCELED, load: None }),
-            errno if errno > 0 => Some(Event::Failed { errno, load: None }),
-            _ => Some(Event::Received(load.unwrap_or(Load::EMPTY))),
-        }
+    fn orphaned(&mut self, done: Done, chunks: &mut Chunks) {
+        let load = receive::provided(&mut self.larder, &mut self.ring, done, chunks);
+        chunks.give_load(load);
     }
 
     /// A client, or the end of a multishot accept.
@@ -422,22 +407,22 @@ impl Uring {
         let mut event = None;
         if done.result >= 0 {
             let client = socket::own(done.result);
-            match slot.recv {
-                _ if listener.closing => socket::close(client, true),
-                RecvLane::Accept { .. } => {
-                    slot.recv = RecvLane::Idle;
+            match listener.ask {
+                _ if slot.closing.is_some() => socket::close(client, true),
+                Ask::Accept | Ask::Cancelled => {
+                    listener.ask = Ask::Nothing;
                     event = Some(Event::Accepted(socket::into_handle(client)));
                 }
-                _ => listener.ahead.push_back(client),
+                Ask::Nothing => listener.ahead.push_back(client),
             }
             if listener.too_far_ahead() {
                 listener.multishot = Multishot::Ending;
                 self.ring.cancel_bits(done.bits, NOBODY);
             }
-        } else if let RecvLane::Accept { cancelled } = slot.recv
-            && (cancelled || done.result != -libc::ECANCELED)
+        } else if listener.ask == Ask::Cancelled
+            || (listener.ask == Ask::Accept && done.result != -libc::ECANCELED)
         {
-            slot.recv = RecvLane::Idle;
+            listener.ask = Ask::Nothing;
             event = Some(Event::Failed { errno: -done.result, load: None });
         }
         if listener.multishot == Multishot::Off {
@@ -448,17 +433,16 @@ impl Uring {
 
     /// Does what waited for the end of a multishot accept.
     fn multishot_ended(&mut self, conn: ConnId) {
+        self.close_if_due(conn);
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
-        if slot.listener.as_ref().is_some_and(|listener| listener.closing) {
-            return self.close(conn, false);
-        }
-        match slot.recv {
-            RecvLane::Accept { cancelled: true } => {
-                slot.recv = RecvLane::Idle;
+        let Some(listener) = &mut slot.listener else { return };
+        match listener.ask {
+            Ask::Cancelled => {
+                listener.ask = Ask::Nothing;
                 self.fail(conn, Lane::Recv, libc::ECANCELED, None);
             }
-            RecvLane::Accept { cancelled: false } => self.accept(conn),
-            _ => {}
+            Ask::Accept => self.accept(conn),
+            Ask::Nothing => {}
         }
     }
 
@@ -493,27 +477,6 @@ fn tenant(slots: &mut [Slot], conn: ConnId) -> Option<&mut Slot> {
     slots.get_mut(conn.index()).filter(|slot| slot.generation == conn.generation())
 }
 
-fn submit_recv(ring: &mut Ring, conn: ConnId, slot: &mut Slot) {
-    let Some(fd) = &slot.fd else { return };
-    ring.recv(fd.as_fd(), CHUNK_LEN, slot.drained, Token::new(conn, Lane::Recv).bits());
-    slot.recv = RecvLane::Recv { cancelled: false };
-}
-
-/// The outcome of a receive into a large chunk.
-fn received_large(mut chunk: Chunk, done: Done, chunks: &mut Chunks) -> Event {
-    match usize::try_from(done.result) {
-        Ok(len) if len > 0 => {
-            chunk.truncate(len);
-            return Event::Received(Load::Chunk(chunk));
-        }
-        _ => chunks.give(chunk),
-    }
-    match -done.result {
-        0 => Event::Received(Load::EMPTY),
-        errno => Event::Failed { errno, load: None },
-    }
-}
-
 /// Gives a buffer of the pool to the kernel.
 #[allow(unsafe_code)]
 fn publish(ring: &mut BufferRing, number: u16, address: *mut u8) {
@@ -521,20 +484,6 @@ fn publish(ring: &mut BufferRing, number: u16, address: *mut u8) {
     // it does only when a completion has brought the number back. A worker that dies with
     // operations in flight leaks its pool. There are as many numbers as entries.
     unsafe { ring.publish(number, address, CHUNK_LEN) };
-}
-
-/// The outcome of a `Connect` or a `Send`.
-fn sent(slot: &mut Slot, result: i32) -> Option<Event> {
-    match (std::mem::take(&mut slot.send), usize::try_from(result)) {
-        (SendLane::Idle, _) => None,
-        (SendLane::Connect(_), Ok(_)) => Some(Event::Connected),
-        (SendLane::Connect(_), Err(_)) => Some(Event::Failed { errno: -result, load: None }),
-        (SendLane::Send(mut load), Ok(count)) => {
-            load.advance(count);
-            Some(Event::Sent(load))
-        }
-        (SendLane::Send(load), Err(_)) => Some(Event::Failed { errno: -result, load: Some(load) }),
-    }
 }
 
 impl Engine for Uring {
@@ -570,11 +519,11 @@ impl Engine for Uring {
         match op {
             Op::Accept => self.accept(conn),
             Op::Connect(to) => self.connect(conn, &to),
-            Op::Recv(_) => self.recv(conn, chunks),
+            Op::Recv(want) => self.recv(conn, want, chunks),
             Op::Send(load) => self.send(conn, load, chunks),
             Op::Shutdown => self.shutdown(conn),
             Op::Cancel => self.cancel(conn),
-            Op::Close { reset } => self.close(conn, reset),
+            Op::Close { reset } => self.close(conn, reset, chunks),
         }
     }
 

@@ -40,8 +40,8 @@ impl Carrier {
     #[must_use]
     pub(super) const fn want(self, policy: CarrierPolicy, sink: ConnId) -> Want {
         match policy.splice {
-            Splice::Off => Want::Copy,
-            Splice::Auto if !self.bulk => Want::Copy,
+            Splice::Off => Want::Chain,
+            Splice::Auto if !self.bulk => Want::Chain,
             Splice::Auto | Splice::Pipe => Want::Pipe,
             Splice::Linked => Want::Linked(sink),
         }
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn bulk_is_promoted_and_quiet_is_demoted() {
-        let (copy, pipe) = (Want::Copy, Want::Pipe);
+        let (copy, pipe) = (Want::Chain, Want::Pipe);
         assert_eq!(Carrier::default().want(AUTO, SINK), copy);
         assert_eq!(wants(AUTO, &[100, 100, 99, 100, 100]), [copy; 5], "never three in a row");
         assert_eq!(wants(AUTO, &[100, 100, 500]), [copy, copy, pipe]);
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn the_operators_word_is_not_argued_with() {
         let of = |splice| CarrierPolicy { splice, ..AUTO };
-        assert_eq!(wants(of(Splice::Off), &[100; 5]), [Want::Copy; 5]);
+        assert_eq!(wants(of(Splice::Off), &[100; 5]), [Want::Chain; 5]);
         assert_eq!(wants(of(Splice::Pipe), &[1; 5]), [Want::Pipe; 5]);
         assert_eq!(wants(of(Splice::Linked), &[1; 5]), [Want::Linked(SINK); 5]);
     }

@@ -66,7 +66,7 @@ impl Io<'_> {
         self.conns.push(conn, op, self.ops);
     }
 
-    /// Asks for bytes in memory, unless a receive is already in flight.
+    /// Asks for bytes in one piece, unless a receive is already in flight.
     pub fn recv(&mut self, conn: ConnId) {
         self.recv_as(conn, Want::Copy);
     }

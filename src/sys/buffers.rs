@@ -4,6 +4,7 @@
 //! touch which buffer. Reached through raw pointers only, because the kernel writes into it behind
 //! the compiler's back. A base buffer lives as long as the pool; a grown one until `shrink`.
 
+use std::io::IoSliceMut;
 use std::ptr::NonNull;
 
 /// A base of equal buffers in one mapping, and grown ones beside it.
@@ -107,6 +108,46 @@ impl Buffers {
         // grown memory both start as zeros. The pool's move-only claims keep the kernel and other
         // holders away meanwhile.
         unsafe { std::slice::from_raw_parts(self.address(id), self.buffer_bytes) }
+    }
+
+    /// Lends several different buffers at once.
+    ///
+    /// # Panics
+    /// If a buffer is named twice.
+    pub fn lend_several<'a>(&'a mut self, ids: &[u32], into: &mut [IoSliceMut<'a>]) {
+        for (index, (&id, piece)) in ids.iter().zip(into).enumerate() {
+            assert!(!ids[..index].contains(&id), "buffer {id} is lent twice");
+            // SAFETY: as in `bytes`; the exclusive borrow of `self` lasts as long as the slice, and
+            // no other slice made here is of the same buffer.
+            let bytes =
+                unsafe { std::slice::from_raw_parts_mut(self.address(id), self.buffer_bytes) };
+            *piece = IoSliceMut::new(bytes);
+        }
+    }
+
+    /// Copies `len` bytes from one buffer to another one, where they have room; false, and nothing
+    /// happens, if they have not, or if it is the same buffer.
+    pub fn copy_between(
+        &mut self,
+        from: u32,
+        start: usize,
+        to: u32,
+        at: usize,
+        len: usize,
+    ) -> bool {
+        let room = self.buffer_bytes;
+        if from == to || start + len > room || at + len > room {
+            return false;
+        }
+        let (source, target) = (self.address(from), self.address(to));
+        // SAFETY: inside the buffer, as checked above.
+        let source = unsafe { source.add(start) };
+        // SAFETY: inside the buffer, as checked above.
+        let target = unsafe { target.add(at) };
+        // SAFETY: two different live buffers, and the exclusive borrow of `self` excludes slices of
+        // either; the pool's move-only claims keep the kernel away.
+        unsafe { std::ptr::copy_nonoverlapping(source, target, len) };
+        true
     }
 
     /// A buffer's bytes, to write.

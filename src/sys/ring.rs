@@ -25,8 +25,44 @@ const BUFFER_GROUP: u16 = 0;
 /// `IORING_RECVSEND_POLL_FIRST`: do not try, wait for input first.
 const POLL_FIRST: u16 = 1;
 
+/// `IORING_RECV_MULTISHOT`: receive again and again.
+const MULTISHOT: u16 = 1 << 1;
+
+/// `IORING_RECVSEND_BUNDLE`: fill several provided buffers at once (Linux 6.10).
+const BUNDLE: u16 = 1 << 4;
+
 /// `IORING_ENTER_GETEVENTS`: run deferred work and fill the completion queue.
 const ENTER_GETEVENTS: u32 = 1;
+
+/// A submission as the kernel reads it (`struct io_uring_sqe`), for what the crate has no words
+/// for: a bundle with a length, and the bound on all of a multishot receive (Linux 6.17).
+#[derive(Default)]
+#[repr(C)]
+struct Raw {
+    opcode: u8,
+    flags: u8,
+    ioprio: u16,
+    fd: i32,
+    off: u64,
+    addr: u64,
+    len: u32,
+    op_flags: u32,
+    user_data: u64,
+    buf_group: u16,
+    personality: u16,
+    /// `optlen`; elsewhere `splice_fd_in` and others.
+    optlen: u32,
+    more: [u64; 2],
+}
+
+const _: () = assert!(size_of::<Raw>() == size_of::<squeue::Entry>());
+
+impl From<Raw> for squeue::Entry {
+    fn from(raw: Raw) -> Self {
+        // SAFETY: both are the 64 plain bytes of an `io_uring_sqe`, for which every value is valid.
+        unsafe { std::mem::transmute(raw) }
+    }
+}
 
 /// One completion.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +183,34 @@ impl Ring {
         unsafe { self.push(entry.user_data(bits)) };
     }
 
+    /// Receives into provided buffers until `total` bytes have come, filling as many of them per
+    /// completion as hold `burst` bytes; `total` 0 receives `burst` bytes once.
+    pub fn recv_bundle(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        burst: u32,
+        total: u32,
+        poll_first: bool,
+        bits: u64,
+    ) {
+        let entry = bundle(fd.as_raw_fd(), burst, total, poll_first, bits);
+        // SAFETY: the kernel writes only into provided buffers, whose memory was promised to
+        // `BufferRing::publish`.
+        unsafe { self.push(entry.into()) };
+    }
+
+    /// Whether the kernel knows such a bundled receive. Asked on a ring that has nothing in flight,
+    /// by trying it on no descriptor: what the kernel does not know it refuses before it looks for
+    /// one.
+    pub fn knows_bundles(&mut self, burst: u32, total: u32, bits: u64) -> bool {
+        // SAFETY: the operation fails before it could touch any memory.
+        unsafe { self.push(bundle(-1, burst, total, false, bits).into()) };
+        let mut done = Vec::new();
+        let entered = self.enter(Patience::None).is_ok();
+        self.take(1, &mut done);
+        entered && matches!(done[..], [Done { result, .. }] if result == -libc::EBADF)
+    }
+
     /// Receives once into memory of the caller's.
     ///
     /// # Safety
@@ -164,6 +228,24 @@ impl Ring {
     pub unsafe fn send(&mut self, fd: BorrowedFd<'_>, bytes: *const u8, len: u32, bits: u64) {
         let entry = opcode::Send::new(Fd(fd.as_raw_fd()), bytes, len)
             .flags(libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(bits);
+        // SAFETY: promised by the caller.
+        unsafe { self.push(entry) };
+    }
+
+    /// Sends the pieces that a message names, once, as much as fits.
+    ///
+    /// # Safety
+    /// The message and its pieces stay valid and unchanged until the completion.
+    pub unsafe fn send_pieces(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        message: *const libc::msghdr,
+        bits: u64,
+    ) {
+        let entry = opcode::SendMsg::new(Fd(fd.as_raw_fd()), message)
+            .flags(libc::MSG_NOSIGNAL.unsigned_abs())
             .build()
             .user_data(bits);
         // SAFETY: promised by the caller.
@@ -315,6 +397,22 @@ impl Ring {
         let before = into.len();
         into.extend(taken);
         self.in_flight -= into[before..].iter().filter(|done| !done.more()).count();
+    }
+}
+
+/// A bundled receive into provided buffers, see [`Ring::recv_bundle`].
+fn bundle(fd: i32, burst: u32, total: u32, poll_first: bool, bits: u64) -> Raw {
+    let kind = BUNDLE | if total > 0 { MULTISHOT } else { 0 };
+    Raw {
+        opcode: opcode::Recv::CODE,
+        flags: Flags::BUFFER_SELECT.bits(),
+        ioprio: kind | if poll_first { POLL_FIRST } else { 0 },
+        fd,
+        len: burst,
+        user_data: bits,
+        buf_group: BUFFER_GROUP,
+        optlen: total,
+        ..Raw::default()
     }
 }
 

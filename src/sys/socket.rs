@@ -3,7 +3,7 @@
 //! Every socket made here is non-blocking and close-on-exec. Owns nothing itself; descriptors are
 //! `OwnedFd`s of the callers. Deliberately absent: waiting, and any retry but EINTR's.
 
-use std::io::{self, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::conn::{Addr, ConnectTo, Ends, Handle};
+use crate::limits::CHAIN_CHUNKS_MAX;
 
 /// How far `connect(2)` got.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -157,6 +158,35 @@ pub(crate) fn own(fd: RawFd) -> OwnedFd {
 pub fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, i32> {
     let socket = SockRef::from(&fd);
     unless_interrupted(|| (&*socket).read(into))
+}
+
+/// Reads what is there into several pieces of memory, in order; zero is the end of the stream.
+///
+/// # Errors
+/// The errno of `recvmsg(2)`; EAGAIN if there is nothing.
+pub fn recv_pieces(fd: BorrowedFd<'_>, into: &mut [IoSliceMut<'_>]) -> Result<usize, i32> {
+    let socket = SockRef::from(&fd);
+    unless_interrupted(|| (&*socket).read_vectored(into))
+}
+
+/// Writes as much as fits of several pieces of memory, in order and without SIGPIPE; looks at no
+/// more pieces than a load may have.
+///
+/// # Errors
+/// The errno of `sendmsg(2)`; EAGAIN if nothing fits.
+pub fn send_pieces<'a>(
+    fd: BorrowedFd<'_>,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> Result<usize, i32> {
+    let mut slices = [IoSlice::new(&[]); CHAIN_CHUNKS_MAX];
+    let mut count = 0;
+    for (slice, piece) in slices.iter_mut().zip(pieces) {
+        *slice = IoSlice::new(piece);
+        count += 1;
+    }
+    let socket = SockRef::from(&fd);
+    let slices = &slices[..count];
+    unless_interrupted(|| socket.send_vectored_with_flags(slices, libc::MSG_NOSIGNAL))
 }
 
 /// Writes as much as fits, without SIGPIPE.

@@ -3,13 +3,23 @@
 //! A [`Chunk`] is a move-only claim on one buffer of [`CHUNK_BYTES`]; who holds the claim may read
 //! and write the memory, so two holders never see each other's bytes. The pool has a fixed base,
 //! and grows by single chunks while blocked sends keep the base away, up to a bound; grown memory
-//! goes back to the system when its chunk comes home. Deliberately absent: who waits for a chunk
-//! (the engine knows which lanes are hungry), and any copy.
+//! goes back to the system when its chunk comes home.
+//!
+//! Chunks that were filled together travel together, as a [`Chain`]: the pool keeps the links, so a
+//! chain of any length is a few words and costs no memory of its own. Deliberately absent: who
+//! waits for a chunk (the engine knows which lanes are hungry).
 
-use crate::limits::{CHUNK_BYTES, CHUNKS_BASE, LARGE_CHUNK_BYTES, LARGE_CHUNKS, PIPES_MAX};
+mod chain;
+
+use crate::limits::{
+    CHAIN_CHUNKS_MAX, CHUNK_BYTES, CHUNKS_BASE, LARGE_CHUNK_BYTES, LARGE_CHUNKS, PIPES_MAX,
+};
 use crate::sys::buffers::Buffers;
 
 use crate::conn::{Load, Pipe};
+
+pub use chain::Chain;
+use chain::Link;
 
 /// A claim on the bytes `start..end` of one pooled buffer.
 #[derive(Debug)]
@@ -63,6 +73,9 @@ pub struct Chunks {
     buffers: Buffers,
     free: Vec<u32>,
     large: Option<Large>,
+    /// Where the chunk that follows is, and which range of it counts; by number, for chunks that
+    /// are in a chain.
+    links: Vec<Link>,
     out: usize,
     max: usize,
     /// Pipes of loads that nobody wants any more, on their way to the engine that has them.
@@ -80,12 +93,14 @@ struct Large {
 const LARGE: u32 = 1 << 31;
 
 impl Chunks {
-    /// The pool of a worker with so many connections: the base, and room for one more chunk for
-    /// each of them. A connection is the sink of one pump, and a pump holds one load, so peers that
-    /// do not read can tie up no more than that, and never keep the others from receiving.
+    /// The pool of a worker with so many connections: the base, and room for the longest load and
+    /// what is read ahead of it for each of them. A connection is the sink of one pump, and a pump
+    /// holds one load, so peers that do not read can tie up no more than that, and never keep the
+    /// others from receiving. Engines lend long loads only while the base has room, so the pool
+    /// comes near this bound only if all of them are chosen before it is felt.
     #[must_use]
     pub fn for_connections(count: usize) -> Self {
-        Self::new(CHUNKS_BASE, CHUNKS_BASE + count).with_large(LARGE_CHUNKS)
+        Self::new(CHUNKS_BASE, CHUNKS_BASE + count * 2 * CHAIN_CHUNKS_MAX).with_large(LARGE_CHUNKS)
     }
 
     /// A pool of `base` chunks that may grow to `max`.
@@ -101,6 +116,7 @@ impl Chunks {
             buffers,
             free: (0..count).rev().collect(),
             large: None,
+            links: vec![Link::NONE; base],
             out: 0,
             max,
             unwanted: Vec::with_capacity(PIPES_MAX),
@@ -167,6 +183,11 @@ impl Chunks {
     pub fn give_load(&mut self, load: Load) {
         match load {
             Load::Chunk(chunk) => self.give(chunk),
+            Load::Chain(mut chain) => {
+                while let Some(chunk) = self.unchain(&mut chain) {
+                    self.give(chunk);
+                }
+            }
             Load::Bytes { .. } => {}
             Load::Pipe(pipe) => self.unwanted.push(pipe),
         }
@@ -197,14 +218,16 @@ impl Chunks {
         &mut bytes[chunk.start as usize..chunk.end as usize]
     }
 
-    /// The bytes of a load, wherever they are.
+    /// The bytes of a load in one piece, wherever they are.
     ///
     /// # Panics
-    /// If they are in a pipe. Only who asks for a pipe gets one.
+    /// If they are in a chain, which brings them in [`pieces`](Self::pieces), or in a pipe. Only
+    /// who asks for one gets one.
     #[must_use]
     pub fn load_bytes<'a>(&'a self, load: &'a Load) -> &'a [u8] {
         match load {
             Load::Chunk(chunk) => self.bytes(chunk),
+            Load::Chain(_) => panic!("a chain is in several pieces"),
             Load::Bytes { bytes, start } => &bytes[*start..],
             Load::Pipe(pipe) => panic!("the bytes of {pipe:?} are in no memory of ours"),
         }
@@ -234,6 +257,12 @@ impl Chunks {
     #[must_use]
     pub fn id_of(chunk: Chunk) -> u32 {
         chunk.id
+    }
+
+    /// How many chunks lie free already.
+    #[must_use]
+    pub const fn free(&self) -> usize {
+        self.free.len()
     }
 
     /// Whether a chunk lies free already.

@@ -115,7 +115,7 @@ impl World {
     /// Takes note of a carrier that changes.
     fn count_switch(&mut self, conn: ConnId, want: Want) {
         let before = self.slot_mut(conn).wanted.replace(want);
-        let copies = |want| want == Want::Copy;
+        let copies = |want| matches!(want, Want::Copy | Want::Chain);
         match (before.map(copies), copies(want)) {
             (Some(true), false) => self.tally.promoted += 1,
             (Some(false), true) => self.tally.demoted += 1,

@@ -50,6 +50,8 @@ impl Ratio {
 pub struct Faults {
     /// A receive brings less than what has arrived.
     pub short_reads: Ratio,
+    /// A receive that may bring a chain brings one, of pieces of any length.
+    pub chained_reads: Ratio,
     /// A send takes less than there is room for.
     pub short_writes: Ratio,
     /// A send that found too little room waits for more instead of reporting a short write, as a
@@ -109,6 +111,7 @@ impl Faults {
     /// A perfect kernel, network and machine.
     pub const NONE: Self = Self {
         short_reads: Ratio::NEVER,
+        chained_reads: Ratio::NEVER,
         short_writes: Ratio::NEVER,
         whole_sends: Ratio::NEVER,
         late_completions: Ratio::NEVER,
@@ -142,6 +145,7 @@ impl Faults {
     pub fn draw(prng: &mut Prng) -> Self {
         Self {
             short_reads: Ratio::draw(prng, 8),
+            chained_reads: Ratio::draw(prng, 3),
             short_writes: Ratio::draw(prng, 8),
             whole_sends: Ratio::draw(prng, 2),
             late_completions: Ratio::draw(prng, 8),

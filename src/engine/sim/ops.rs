@@ -1,7 +1,7 @@
 //! How each operation is carried out: when it is ready, what it does, how a cancel ends it.
 
 use crate::conn::{Completion, ConnId, ConnectTo, Event, Lane, Load, Op, Want};
-use crate::limits::CHUNK_BYTES;
+use crate::limits::{CHAIN_CHUNKS_MAX, CHUNK_BYTES};
 use crate::worker::chunks::Chunks;
 
 use super::net::{EndId, Holder};
@@ -197,7 +197,9 @@ impl World {
             Err(pending) => pending,
         };
         let allowed = chunks.out() < self.net.faults.chunks_out_max;
-        let large = if arrived > CHUNK_BYTES { chunks.take_large() } else { None };
+        let chained = matches!(pending.op, Op::Recv(Want::Chain));
+        let roomy = arrived > CHUNK_BYTES && !chained;
+        let large = if roomy { chunks.take_large() } else { None };
         let Some(mut chunk) = large.or_else(|| allowed.then(|| chunks.take()).flatten()) else {
             if pending.hurried {
                 return cancelled(pending);
@@ -213,22 +215,42 @@ impl World {
         chunk.truncate(wanted);
         match self.net.read(end, chunks.bytes_mut(&mut chunk)) {
             Ok(Some(count)) if count == wanted => {
-                Outcome::Report(Event::Received(Load::Chunk(chunk)))
+                let mut load = Load::Chunk(chunk);
+                if chained {
+                    self.chain_more(end, &mut load, chunks);
+                }
+                Outcome::Report(Event::Received(load))
             }
             other => panic!("sim: {wanted} bytes were there and a read came to {other:?}"),
         }
     }
 
-    fn run_send(&mut self, end: EndId, mut pending: Pending, chunks: &Chunks) -> Outcome {
-        let Op::Send(load) = &mut pending.op else { return Outcome::Wait(pending) };
-        let piped;
-        let mut bytes = match &*load {
-            Load::Pipe(pipe) => {
-                piped = self.pipes.bytes(pipe);
-                &piped[..]
+    /// Reads on into further chunks, each filled to any degree, as bundles and read-ahead do.
+    fn chain_more(&mut self, end: EndId, load: &mut Load, chunks: &mut Chunks) {
+        while load.pieces() < CHAIN_CHUNKS_MAX
+            && self.net.end(end).readable_bytes() > 0
+            && chunks.out() < self.net.faults.chunks_out_max
+            && self.net.faults.chained_reads.hits(&mut self.net.prng)
+        {
+            let Some(mut chunk) = chunks.take() else { return };
+            let arrived = self.net.end(end).readable_bytes().min(CHUNK_BYTES);
+            chunk.truncate(1 + self.net.below(arrived));
+            match self.net.read(end, chunks.bytes_mut(&mut chunk)) {
+                Ok(Some(count)) if count == chunk.len() => chunks.append(load, chunk),
+                other => {
+                    panic!("sim: {} bytes were there and a read came to {other:?}", chunk.len())
+                }
             }
-            load => chunks.load_bytes(load),
+        }
+    }
+
+    fn run_send(&mut self, end: EndId, mut pending: Pending, chunks: &mut Chunks) -> Outcome {
+        let Op::Send(load) = &mut pending.op else { return Outcome::Wait(pending) };
+        let gathered = match &*load {
+            Load::Pipe(pipe) => self.pipes.bytes(pipe).to_vec(),
+            load => chunks.pieces(load).flatten().copied().collect(),
         };
+        let mut bytes = &gathered[..];
         if bytes.len() > 1 && self.net.faults.short_writes.hits(&mut self.net.prng) {
             bytes = &bytes[..1 + self.net.below(bytes.len() - 1)];
         }
@@ -240,7 +262,7 @@ impl World {
                 if let Load::Pipe(pipe) = load {
                     self.pipes.consume(pipe, count);
                 }
-                load.advance(count);
+                chunks.advance(load, count);
             }
         }
         pending.progressed = true;

@@ -23,6 +23,7 @@ pub(super) fn op(op: &Op, chunks: &Chunks) -> String {
         Op::Accept => "accept".to_owned(),
         Op::Connect(to) => format!("connect {}", to.addr),
         Op::Recv(Want::Copy) => "recv".to_owned(),
+        Op::Recv(Want::Chain) => "recv a chain".to_owned(),
         Op::Recv(Want::Pipe) => "recv into a pipe".to_owned(),
         Op::Recv(Want::Linked(sink)) => format!("recv on to {}", conn(*sink)),
         Op::Send(load) => format!("send {}", self::load(load, chunks)),

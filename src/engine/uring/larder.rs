@@ -1,11 +1,13 @@
 //! The chunks that are provided to the kernel, by the numbers under which it knows them.
 //!
-//! Between `stock` and `consume` a chunk belongs to the kernel. The larder takes what lies free in
-//! the pool; only when it is nearly empty does it make the pool grow, because that means that
-//! blocked sends keep the base away.
+//! Between `stock` and `consume` a chunk belongs to the kernel. A bundle fills buffers in the order
+//! in which they were provided and names the first, so the larder remembers what followed what. It
+//! takes what lies free in the pool; only when it is nearly empty does it make the pool grow,
+//! because that means that blocked sends keep the base away.
 
 use super::publish;
 use crate::conn::Load;
+use crate::limits::CHUNK_BYTES;
 use crate::sys::buffer_ring::BufferRing;
 use crate::worker::chunks::Chunks;
 
@@ -15,6 +17,11 @@ pub(super) struct Larder {
     /// The chunk under each number; `None` where a number is free.
     chunks: Vec<Option<u32>>,
     vacant: Vec<u16>,
+    /// The number that was provided after each. It stays true until that one is provided again,
+    /// which is after its completion.
+    next: Vec<u16>,
+    /// The number provided last.
+    last: u16,
     /// Fewer provided chunks than this make the pool grow; from the pool's own size, once known.
     low: Option<usize>,
 }
@@ -22,12 +29,23 @@ pub(super) struct Larder {
 impl Larder {
     /// An empty larder for a ring of so many entries.
     pub(super) fn new(entries: u16) -> Self {
-        Self { chunks: vec![None; entries.into()], vacant: (0..entries).rev().collect(), low: None }
+        Self {
+            chunks: vec![None; entries.into()],
+            vacant: (0..entries).rev().collect(),
+            next: vec![0; entries.into()],
+            last: 0,
+            low: None,
+        }
     }
 
     /// How many chunks the kernel may choose from.
     pub(super) fn available(&self) -> usize {
         self.chunks.len() - self.vacant.len()
+    }
+
+    /// Whether so few are left that nobody should take several at once.
+    pub(super) fn is_short(&self) -> bool {
+        self.available() < self.chunks.len() / 16
     }
 
     /// Provides what the pool can spare.
@@ -48,25 +66,42 @@ impl Larder {
             let id = Chunks::id_of(chunk);
             let number = self.vacant.pop().expect("not empty, as the loop says");
             self.chunks[usize::from(number)] = Some(id);
-            publish(ring, number, pool.address(id));
+            self.provide(number, ring, pool.address(id));
         }
         if self.low.is_none() {
             self.low = Some((self.available() / 8).max(1));
         }
     }
 
-    /// Takes a chunk back that the kernel filled with `len` bytes; `None` for a number that is not
-    /// provided.
-    pub(super) fn consume(&mut self, number: u16, len: usize, pool: &Chunks) -> Option<Load> {
-        let id = self.chunks.get_mut(usize::from(number))?.take()?;
-        self.vacant.push(number);
-        Some(Load::Chunk(pool.claim(id, len)))
+    /// Takes back what the kernel filled with `len` bytes, more than none: the chunk under this
+    /// number and as many of those provided after it as the bytes need. Empty for a number that is
+    /// not provided.
+    pub(super) fn consume(&mut self, number: u16, len: usize, pool: &mut Chunks) -> Load {
+        let (mut number, mut left, mut load) = (number, len, Load::EMPTY);
+        while left > 0 {
+            let chunk = self.chunks.get_mut(usize::from(number)).and_then(Option::take);
+            debug_assert!(chunk.is_some(), "buffer {number} is not provided, {left} bytes left");
+            let Some(id) = chunk else { break };
+            self.vacant.push(number);
+            let here = left.min(CHUNK_BYTES);
+            let chunk = pool.claim(id, here);
+            pool.append(&mut load, chunk);
+            left -= here;
+            number = self.next[usize::from(number)];
+        }
+        load
     }
 
     /// Provides a chunk again that came back without bytes in it.
-    pub(super) fn restock(&self, number: u16, ring: &mut BufferRing, pool: &Chunks) {
+    pub(super) fn restock(&mut self, number: u16, ring: &mut BufferRing, pool: &Chunks) {
         if let Some(&Some(id)) = self.chunks.get(usize::from(number)) {
-            publish(ring, number, pool.address(id));
+            self.provide(number, ring, pool.address(id));
         }
+    }
+
+    fn provide(&mut self, number: u16, ring: &mut BufferRing, address: *mut u8) {
+        self.next[usize::from(self.last)] = number;
+        self.last = number;
+        publish(ring, number, address);
     }
 }

@@ -21,13 +21,23 @@ pub(super) enum Multishot {
     Ending,
 }
 
+/// Whether the worker waits for a client.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Ask {
+    #[default]
+    Nothing,
+    /// An `Accept` is asked for.
+    Accept,
+    /// It is cancelled and has not reported so.
+    Cancelled,
+}
+
 /// The clients of a listener that are ahead of the worker.
 #[derive(Debug, Default)]
 pub(super) struct Listener {
     pub(super) multishot: Multishot,
     pub(super) ahead: VecDeque<OwnedFd>,
-    /// `Close` was pushed and waits for the multishot's end.
-    pub(super) closing: bool,
+    pub(super) ask: Ask,
 }
 
 impl Listener {
