@@ -17,6 +17,7 @@ const BULK: usize = 3 << 20;
 /// How a receive should bring its bytes to a sink.
 type Wish = fn(ConnId) -> Want;
 
+const CHAIN: Wish = |_| Want::Chain;
 const PIPE: Wish = |_| Want::Pipe;
 const LINKED: Wish = Want::Linked;
 
@@ -24,18 +25,25 @@ const LINKED: Wish = Want::Linked;
 pub(crate) fn all<W: World>() -> Vec<Scenario<W>> {
     let scenario = |name, play| Scenario { name, connections: 16, pool: POOL, play };
     vec![
+        scenario("a chain: what is there", |stage| there(stage, CHAIN)),
         scenario("a pipe: what is there", |stage| there(stage, PIPE)),
         scenario("linked: what is there", |stage| there(stage, LINKED)),
+        scenario("a chain: what is still to come", |stage| later(stage, CHAIN)),
         scenario("a pipe: what is still to come", |stage| later(stage, PIPE)),
         scenario("linked: what is still to come", |stage| later(stage, LINKED)),
+        scenario("a chain: the peer ends", |stage| ends(stage, CHAIN)),
         scenario("a pipe: the peer ends", |stage| ends(stage, PIPE)),
         scenario("linked: the peer ends", |stage| ends(stage, LINKED)),
+        scenario("a chain: cancel an idle receive", |stage| cancel_idle(stage, CHAIN)),
         scenario("a pipe: cancel an idle receive", |stage| cancel_idle(stage, PIPE)),
         scenario("linked: cancel an idle receive", |stage| cancel_idle(stage, LINKED)),
+        scenario("a chain: cancel and close at once", |stage| cancel_at_once(stage, CHAIN)),
         scenario("a pipe: cancel and close at once", |stage| cancel_at_once(stage, PIPE)),
         scenario("linked: cancel and close at once", |stage| cancel_at_once(stage, LINKED)),
+        scenario("a chain: the peer resets", |stage| resets(stage, CHAIN)),
         scenario("a pipe: the peer resets", |stage| resets(stage, PIPE)),
         scenario("linked: the peer resets", |stage| resets(stage, LINKED)),
+        scenario("megabytes in chains", |stage| bulk(stage, CHAIN)),
         scenario("megabytes through pipes", |stage| bulk(stage, PIPE)),
         scenario("megabytes through links", |stage| bulk(stage, LINKED)),
         scenario("megabytes by changing carriers", mixed::<W>),
@@ -192,9 +200,10 @@ fn bulk<W: World>(stage: &mut Stage<W>, wish: Wish) {
 
 /// The carrier changes with every receive, and loads of all kinds follow each other.
 fn mixed<W: World>(stage: &mut Stage<W>) {
-    relay(stage, |receives, to| match receives * 7 % 5 {
+    relay(stage, |receives, to| match receives * 7 % 11 {
         0 | 3 => Want::Copy,
-        1 => Want::Linked(to),
+        1 | 4 => Want::Linked(to),
+        2 | 5 | 6 | 9 => Want::Chain,
         _ => Want::Pipe,
     });
 }

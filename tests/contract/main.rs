@@ -1,5 +1,6 @@
 //! The engine contract: one script, played on every engine, with equal transcripts.
 
+mod ahead;
 mod carriers;
 mod scenarios;
 mod sim_world;
@@ -16,7 +17,7 @@ use stage::Stage;
 use upsplice::config::model::{EngineChoice, Spin};
 use upsplice::engine::epoll::Epoll;
 use upsplice::engine::probe::{Chosen, choose};
-use upsplice::engine::uring::Uring;
+use upsplice::engine::uring::{Depth, Uring};
 use world::World;
 
 impl Real for Epoll {
@@ -58,11 +59,24 @@ impl<const US: u32> Real for Spinning<Uring, US> {
     }
 }
 
+/// An io_uring engine as on an older kernel: in bundles, or one buffer at a time.
+struct Shallow<const BUNDLES: bool>;
+
+impl<const BUNDLES: bool> Real for Shallow<BUNDLES> {
+    type Engine = Uring;
+
+    fn set_up(connections: usize, mailbox: BorrowedFd<'_>) -> Uring {
+        let depth = if BUNDLES { Depth::Bundle } else { Depth::Single };
+        Uring::with(connections, mailbox, Spin::Off, depth).unwrap()
+    }
+}
+
 /// Plays every scenario in one world; the transcripts by name.
 fn play_all<W: World>() -> Vec<(&'static str, Vec<String>)> {
     scenarios::all::<W>()
         .into_iter()
         .chain(carriers::all())
+        .chain(ahead::all())
         .map(|scenario| {
             println!("{}", scenario.name);
             let mut stage = Stage::<W>::new(scenario.connections, scenario.pool);
@@ -108,6 +122,12 @@ fn spinning_shows_in_nothing_but_time() {
     compare::<Sockets<Spinning<Epoll, 0>>, Sockets<Epoll>>();
     where_there_is_io_uring(compare::<Sockets<Spinning<Uring, 100>>, Sockets<Epoll>>);
     where_there_is_io_uring(compare::<Sockets<Spinning<Uring, 0>>, Sockets<Epoll>>);
+}
+
+#[test]
+fn io_uring_keeps_the_contract_as_on_older_kernels() {
+    where_there_is_io_uring(compare::<Sockets<Shallow<true>>, Sockets<Epoll>>);
+    where_there_is_io_uring(compare::<Sockets<Shallow<false>>, Sockets<Epoll>>);
 }
 
 /// Storms from a few seeds, or as many as the variable `STORMS` says after a change to an engine.
