@@ -36,8 +36,13 @@ pub(crate) fn all(results: &Results, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn colour(peer: usize) -> RGBColor {
-    COLOURS[peer % COLOURS.len()]
+/// The same in every picture: those that took part in everything have the first colours.
+fn colour(results: &Results, peer: usize) -> RGBColor {
+    let all = || 0..results.peers.len();
+    let everywhere = all().filter(|&peer| results.is_everywhere(peer));
+    let others = all().filter(|&peer| !results.is_everywhere(peer));
+    let rank = everywhere.chain(others).position(|other| other == peer).unwrap_or(0);
+    COLOURS[rank % COLOURS.len()]
 }
 
 /// Bars: the CPU time of each proxy in each scenario, nginx's being one.
@@ -52,8 +57,9 @@ fn ratios(results: &Results, file: &Path) -> Result<(), String> {
     let scenarios: Vec<(usize, (&str, f64))> = (0..results.scenarios.len())
         .filter_map(|scenario| costs(scenario).map(|cost| (scenario, cost)))
         .collect();
-    let peers: Vec<usize> =
-        (0..results.peers.len()).filter(|&peer| results.peers[peer] != "direct").collect();
+    let peers: Vec<usize> = (0..results.peers.len())
+        .filter(|&peer| results.peers[peer] != "direct" && results.is_everywhere(peer))
+        .collect();
     if scenarios.is_empty() {
         return Ok(());
     }
@@ -81,19 +87,18 @@ fn ratios(results: &Results, file: &Path) -> Result<(), String> {
         .map_err(|error| fail(&error))?;
     let width = 0.9 / peers.len() as f64;
     for (place, &peer) in peers.iter().enumerate() {
+        let colour = colour(results, peer);
         let bars = scenarios.iter().enumerate().filter_map(|(at, &(scenario, (metric, base)))| {
             let ratio = results.spread(scenario, peer, metric)?.median / base;
             let left = at as f64 + 0.05 + place as f64 * width;
             let corners = [(left, 0.0), (left + width * 0.9, ratio.min(RATIO_MAX))];
-            Some(Rectangle::new(corners, colour(peer).filled()))
+            Some(Rectangle::new(corners, colour.filled()))
         });
         chart
             .draw_series(bars)
             .map_err(|error| fail(&error))?
             .label(results.peers[peer].clone())
-            .legend(move |(x, y)| {
-                Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour(peer).filled())
-            });
+            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled()));
     }
     chart
         .configure_series_labels()
@@ -143,13 +148,12 @@ fn percentiles(results: &Results, scenario: usize, file: &Path) -> Result<(), St
         .draw()
         .map_err(|error| fail(&error))?;
     for (peer, points) in curves {
+        let colour = colour(results, peer);
         chart
-            .draw_series(LineSeries::new(points, colour(peer).stroke_width(2)))
+            .draw_series(LineSeries::new(points, colour.stroke_width(2)))
             .map_err(|error| fail(&error))?
             .label(results.peers[peer].clone())
-            .legend(move |(x, y)| {
-                PathElement::new([(x, y), (x + 14, y)], colour(peer).stroke_width(2))
-            });
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour.stroke_width(2)));
     }
     chart
         .configure_series_labels()
