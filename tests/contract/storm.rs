@@ -85,7 +85,7 @@ impl Storm {
         let conn = guest.conn;
         match thing {
             1..=4 if !guest.over && !stage.busy(conn, Lane::Recv) => {
-                let want = if size % 2 == 0 { Want::Chain } else { Want::Copy };
+                let want = if size.is_multiple_of(2) { Want::Chain } else { Want::Copy };
                 stage.push(conn, Op::Recv(want));
             }
             5..=7 if !guest.over && !guest.we_ended && !stage.busy(conn, Lane::Send) => {
