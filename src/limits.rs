@@ -69,6 +69,10 @@ pub const PIPES_MAX: usize = 32;
 /// to its bound. (io_uring's ring is kept an eighth full for the same reason.)
 pub const GROWTH_PER_TURN: usize = CHUNKS_BASE / 8;
 
+/// Grown buffers that a pool's lists have room for from the start, which is 64 MB of them. Bulk in
+/// hundreds of tunnels at once stays below; further growth makes the lists longer, too.
+pub const CHUNKS_GROWN_LISTED: usize = 4096;
+
 /// Accepted sockets an engine may hold before the worker asked for them; bounds what a multishot
 /// accept can pile up while the connection table is full. From here on the multishot is cancelled;
 /// what the kernel accepted in the same turn still comes on top, at most a listener's backlog.

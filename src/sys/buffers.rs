@@ -20,12 +20,12 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// Maps `count` buffers of `bytes` each.
+    /// Maps `count` buffers of `bytes` each, and lists `grown` more before that allocates.
     ///
     /// # Panics
     /// If the system refuses the memory: a worker cannot run without its pool.
     #[must_use]
-    pub fn new(count: usize, bytes: usize) -> Self {
+    pub fn new(count: usize, bytes: usize, grown: usize) -> Self {
         let len = count.checked_mul(bytes).expect("a pool fits the address space");
         let base = map(len).unwrap_or_else(|| {
             panic!("no memory for {count} buffers of {bytes} bytes");
@@ -34,9 +34,9 @@ impl Buffers {
             base,
             base_count: count,
             buffer_bytes: bytes,
-            grown: Vec::new(),
+            grown: Vec::with_capacity(grown),
             grown_live: 0,
-            vacant: Vec::new(),
+            vacant: Vec::with_capacity(grown),
         }
     }
 

@@ -12,7 +12,8 @@
 mod chain;
 
 use crate::limits::{
-    CHAIN_CHUNKS_MAX, CHUNK_BYTES, CHUNKS_BASE, LARGE_CHUNK_BYTES, LARGE_CHUNKS, PIPES_MAX,
+    CHAIN_CHUNKS_MAX, CHUNK_BYTES, CHUNKS_BASE, CHUNKS_GROWN_LISTED, LARGE_CHUNK_BYTES,
+    LARGE_CHUNKS, PIPES_MAX,
 };
 use crate::sys::buffers::Buffers;
 
@@ -110,13 +111,16 @@ impl Chunks {
     #[must_use]
     pub fn new(base: usize, max: usize) -> Self {
         assert!(base > 0 && base <= max, "a pool of {base} to {max} chunks");
-        let buffers = Buffers::new(base, CHUNK_BYTES);
+        let grown = (max - base).min(CHUNKS_GROWN_LISTED);
+        let buffers = Buffers::new(base, CHUNK_BYTES, grown);
+        let mut links = Vec::with_capacity(base + grown);
+        links.resize(base, Link::NONE);
         let count = u32::try_from(base).expect("chunk counts fit 32 bits");
         Self {
             buffers,
             free: (0..count).rev().collect(),
             large: None,
-            links: vec![Link::NONE; base],
+            links,
             out: 0,
             max,
             unwanted: Vec::with_capacity(PIPES_MAX),
@@ -127,7 +131,7 @@ impl Chunks {
     #[must_use]
     pub fn with_large(mut self, count: usize) -> Self {
         let numbers = u32::try_from(count).expect("chunk counts fit 32 bits");
-        let buffers = Buffers::new(count, LARGE_CHUNK_BYTES);
+        let buffers = Buffers::new(count, LARGE_CHUNK_BYTES, 0);
         self.large =
             Some(Large { buffers, free: (0..numbers).rev().map(|id| id | LARGE).collect() });
         self
