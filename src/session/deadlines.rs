@@ -4,51 +4,75 @@
 //! already there. An entry that fires early is put back by whoever looks at the deadlines then.
 
 use crate::clock::Instant;
+use crate::limits::DEADLINE_MS_MAX;
 use crate::reason::Timer;
 use crate::worker::wheel::Wheel;
-
-const NEVER: u64 = u64::MAX;
 
 /// One optional deadline for each [`Timer`].
 #[derive(Debug)]
 pub(super) struct Deadlines {
-    at_ms: [u64; Timer::COUNT],
-    /// When the wheel's entry fires; [`NEVER`] when there is none.
-    entry_ms: u64,
-    /// True exactly when `entry_ms` is earlier than what the wheel knows.
+    at: [Moment; Timer::COUNT],
+    /// When the wheel's entry fires; [`Moment::NEVER`] when there is none.
+    entry: Moment,
+    /// True exactly when `entry` is earlier than what the wheel knows.
     moved: bool,
 }
 
+/// A point in time or never, in five bytes instead of eight: a session has eleven of them, so this
+/// saves 40 bytes in each. Nothing is rounded, and nothing wraps: what lies behind
+/// [`DEADLINE_MS_MAX`], 34 years after the clock's start, is moved there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Moment([u8; 5]);
+
+impl Moment {
+    const NEVER: Self = Self([u8::MAX; 5]);
+
+    const fn of(at: Instant) -> Self {
+        let ms = if at.ms() < DEADLINE_MS_MAX { at.ms() } else { DEADLINE_MS_MAX };
+        let [a, b, c, d, e, ..] = ms.to_le_bytes();
+        Self([a, b, c, d, e])
+    }
+
+    /// Milliseconds since the clock's start; those of [`Self::NEVER`] are more than any other's.
+    const fn ms(self) -> u64 {
+        let [a, b, c, d, e] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])
+    }
+}
+
+const _: () = assert!(DEADLINE_MS_MAX < Moment::NEVER.ms());
+
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { at_ms: [NEVER; Timer::COUNT], entry_ms: NEVER, moved: false }
+        Self { at: [Moment::NEVER; Timer::COUNT], entry: Moment::NEVER, moved: false }
     }
 }
 
 impl Deadlines {
     /// Stores a deadline over the one before.
     pub(super) const fn set(&mut self, timer: Timer, at: Instant) {
-        self.at_ms[timer as usize] = at.ms();
-        if at.ms() < self.entry_ms {
-            self.entry_ms = at.ms();
+        let at = Moment::of(at);
+        self.at[timer as usize] = at;
+        if at.ms() < self.entry.ms() {
+            self.entry = at;
             self.moved = true;
         }
     }
 
     /// Forgets a deadline.
     pub(super) const fn clear(&mut self, timer: Timer) {
-        self.at_ms[timer as usize] = NEVER;
+        self.at[timer as usize] = Moment::NEVER;
     }
 
     /// Forgets all deadlines.
     pub(super) const fn clear_all(&mut self) {
-        self.at_ms = [NEVER; Timer::COUNT];
+        self.at = [Moment::NEVER; Timer::COUNT];
     }
 
     /// Whether a deadline is set.
     #[must_use]
     pub(super) const fn is_set(&self, timer: Timer) -> bool {
-        self.at_ms[timer as usize] != NEVER
+        self.at[timer as usize].ms() != Moment::NEVER.ms()
     }
 
     /// Brings the wheel up to date; called after each event, nearly always for nothing.
@@ -57,21 +81,23 @@ impl Deadlines {
     /// In debug builds, if no deadline is set: whatever a session waits for, it must not be for
     /// ever, or a peer that does nothing keeps its slot.
     pub(super) fn settle(&mut self, key: u32, wheel: &mut Wheel) {
-        debug_assert!(self.at_ms.iter().any(|&ms| ms != NEVER), "session {key} waits for ever");
+        debug_assert!(
+            self.at.iter().any(|&at| at != Moment::NEVER),
+            "session {key} waits for ever"
+        );
         if self.moved {
             self.moved = false;
-            wheel.schedule(key, Instant::from_ms(self.entry_ms));
+            wheel.schedule(key, Instant::from_ms(self.entry.ms()));
         }
     }
 
     /// The wheel's entry fired: takes the earliest deadline that has passed, and sees to it that an
     /// entry stands for the others.
     pub(super) fn fired(&mut self, now: Instant) -> Option<Timer> {
-        self.entry_ms = NEVER;
         let mut due = None;
-        let mut due_ms = now.ms();
+        let mut due_ms = now.ms().min(DEADLINE_MS_MAX);
         for timer in ALL {
-            let at_ms = self.at_ms[timer as usize];
+            let at_ms = self.at[timer as usize].ms();
             if at_ms <= due_ms {
                 (due, due_ms) = (Some(timer), at_ms);
             }
@@ -79,8 +105,8 @@ impl Deadlines {
         if let Some(timer) = due {
             self.clear(timer);
         }
-        self.entry_ms = self.at_ms.into_iter().min().unwrap_or(NEVER);
-        self.moved = self.entry_ms != NEVER;
+        self.entry = self.at.into_iter().min_by_key(|at| at.ms()).unwrap_or(Moment::NEVER);
+        self.moved = self.entry != Moment::NEVER;
         due
     }
 }
@@ -118,6 +144,31 @@ mod tests {
         assert_eq!(wheel.scheduled(3), Some(Instant::from_ms(109_000)));
         assert_eq!(deadlines.fired(Instant::from_ms(109_000)), Some(Timer::ProxyRead));
         assert_eq!(deadlines.fired(Instant::from_ms(999_000)), None, "once");
+    }
+
+    #[test]
+    fn a_deadline_is_kept_to_the_millisecond_for_decades() {
+        // 2^32 milliseconds are 49 days, 2^32 ticks of the wheel 497.
+        let days = 24 * 3_600_000;
+        for ms in [0, 1, (1 << 32) - 1, 1 << 32, (1 << 32) * 10 + 7, 12_000 * days + 1] {
+            let mut deadlines = Deadlines::default();
+            deadlines.set(Timer::ProxyRead, Instant::from_ms(ms));
+            if ms > 0 {
+                assert_eq!(deadlines.fired(Instant::from_ms(ms - 1)), None, "never early");
+            }
+            assert_eq!(deadlines.fired(Instant::from_ms(ms)), Some(Timer::ProxyRead));
+        }
+    }
+
+    #[test]
+    fn a_deadline_beyond_all_time_is_not_one_in_the_past() {
+        for ms in [DEADLINE_MS_MAX, DEADLINE_MS_MAX + 1, 1 << 40, i64::MAX as u64, u64::MAX] {
+            let mut deadlines = Deadlines::default();
+            deadlines.set(Timer::TunnelLifetime, Instant::from_ms(ms));
+            assert!(deadlines.is_set(Timer::TunnelLifetime));
+            assert_eq!(deadlines.fired(Instant::from_ms(DEADLINE_MS_MAX - 1)), None);
+            assert!(deadlines.moved, "the wheel still knows of it");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::Next;
 use super::deadlines::Deadlines;
 use super::exchange::{Http, Stage};
 use super::io::Io;
-use super::tunnel::{Opening, Policy, Tunnel};
+use super::tunnel::{Opening, Tunnel};
 
 /// What comes next from the upstream.
 #[derive(Debug)]
@@ -334,8 +334,8 @@ impl Http {
         let head_bytes = answer.len();
         self.facts.tally.head_bytes_sent += head_bytes as u64;
         answer.extend_from_slice(&behind);
-        let lines = Self::freeze_lines(&self.facts, exchange, io);
-        let who = Self::describe(&self.facts, exchange).into_boxed_str();
+        let record = Self::record(&self.facts, exchange, io);
+        let who = Self::parties(&self.facts, exchange);
         let settings = exchange.settings();
         let lifetime_ms = settings.tunnel_max_lifetime_ms.map(|ms| {
             let jitter = ms / 100 * u64::from(settings.tunnel_lifetime_jitter_percent);
@@ -346,13 +346,12 @@ impl Http {
             early: Load::owned(std::mem::take(&mut self.ahead)),
             answer: Load::owned(answer),
             head_bytes,
-            tally: self.facts.tally,
-            lines,
+            record,
             who,
-            policy: Policy::of(settings),
+            terms: exchange.terms(io),
             lifetime_ms,
         };
-        Next::Tunnel(Box::new(Tunnel::open(self.client, upstream, opening, deadlines, io)))
+        Next::Tunnel(Tunnel::open(self.client, upstream, opening, deadlines, io))
     }
 
     /// Sends the client bytes of which the first `head_bytes` are a head.

@@ -22,6 +22,7 @@ use super::Next;
 use super::deadlines::Deadlines;
 use super::download::Download;
 use super::io::Io;
+use super::terms::Terms;
 use super::upload::Upload;
 
 /// The scanner of a connection on which no head is being collected: it holds no memory.
@@ -121,6 +122,20 @@ impl Exchange {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.config.locations[self.location].settings
+    }
+
+    /// The host of the location's `proxy_pass`.
+    pub(super) fn proxy_host(&self) -> Option<&str> {
+        self.config.locations[self.location].proxy.as_ref().map(|proxy| proxy.host.as_str())
+    }
+
+    /// What a tunnel of the location obeys.
+    pub(super) fn terms(&self, io: &Io<'_>) -> Rc<Terms> {
+        if Rc::ptr_eq(&self.config, io.config) {
+            return io.terms[self.location].clone();
+        }
+        // The configuration was replaced meanwhile.
+        Rc::new(Terms::of(&self.config.locations[self.location]))
     }
 }
 

@@ -4,14 +4,14 @@ use crate::config::model::Level;
 use crate::http::answer::{self, Answer};
 use crate::http::facts::{Context, Facts};
 use crate::http::head::{RequestHead, first_line};
-use crate::limits::LINE_SHOWN_BYTES;
 use crate::reason::{Party, Reason, Timer};
 
 use super::Next;
 use super::deadlines::Deadlines;
 use super::exchange::{Exchange, Http, Stage};
 use super::io::Io;
-use super::tunnel::PendingLine;
+use super::parties::Parties;
+use super::tunnel::{PendingLine, Record};
 
 impl Http {
     /// The exchange cannot go on: answers if nothing was answered yet, else just ends.
@@ -156,31 +156,33 @@ impl Http {
 
     /// Who and what, for a line of the error log.
     pub(super) fn describe(facts: &Facts, exchange: &Exchange) -> String {
-        let head = exchange.request.as_ref();
-        let line = head.map_or_else(|| first_line(&exchange.refused), |head| head.request_line());
-        let request = &line[..line.len().min(LINE_SHOWN_BYTES)];
-        let group = exchange.config.locations[exchange.location].proxy.as_ref();
-        let mut text =
-            format!("client: {}, request: \"{}\"", facts.ends.peer, request.escape_ascii());
-        if let (Some(proxy), Some(peer)) = (group, facts.last_peer()) {
-            text.push_str(&format!(", upstream: {peer} of {}", proxy.host));
-        }
-        text
+        Self::parties(facts, exchange)
+            .describe(exchange.proxy_host().unwrap_or_default())
+            .to_string()
     }
 
-    /// The access log lines of a tunnel, rendered as far as they are known at its start.
-    pub(super) fn freeze_lines(
-        facts: &Facts,
-        exchange: &Exchange,
-        io: &Io<'_>,
-    ) -> Box<[PendingLine]> {
+    /// Who and what, to be said later.
+    pub(super) fn parties(facts: &Facts, exchange: &Exchange) -> Parties {
+        let head = exchange.request.as_ref();
+        let line = head.map_or_else(|| first_line(&exchange.refused), |head| head.request_line());
+        let upstream = exchange.proxy_host().and_then(|_| facts.last_peer());
+        Parties::new(&facts.ends.peer, line, upstream)
+    }
+
+    /// What the access log will be told of a tunnel: its lines, rendered as far as they are known
+    /// at its start, and the counts that go on; `None` if there is no access log.
+    pub(super) fn record(facts: &Facts, exchange: &Exchange, io: &Io<'_>) -> Option<Box<Record>> {
         let cx = Self::context(facts, exchange, io);
-        let logs = exchange.settings().access_logs.iter();
-        logs.map(|log| {
-            let format = &exchange.config.log_formats[log.format];
-            (log.file, format.template.freeze(&cx, format.escape))
-        })
-        .collect()
+        let lines: Box<[PendingLine]> = exchange
+            .settings()
+            .access_logs
+            .iter()
+            .map(|log| {
+                let format = &exchange.config.log_formats[log.format];
+                (log.file, format.template.freeze(&cx, format.escape))
+            })
+            .collect();
+        (!lines.is_empty()).then(|| Box::new(Record { tally: facts.tally, lines }))
     }
 }
 

@@ -16,6 +16,8 @@ use crate::route::Router;
 use crate::upstream::balance::Balancer;
 use crate::worker::chunks::Chunks;
 
+use super::terms::Terms;
+
 /// A session's view of its worker.
 #[derive(Debug)]
 pub struct Io<'a> {
@@ -29,6 +31,8 @@ pub struct Io<'a> {
     pub conns: &'a mut ConnTable,
     /// The configuration of new requests.
     pub config: &'a Rc<Config>,
+    /// What tunnels of its locations obey, in their order.
+    pub terms: &'a [Rc<Terms>],
     /// The configuration's servers and locations, indexed.
     pub router: &'a Rc<Router>,
     /// The state of each upstream group.

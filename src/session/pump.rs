@@ -28,8 +28,8 @@ pub(super) enum Flow {
 pub(super) struct Pump {
     flow: Flow,
     carrier: Carrier,
-    /// Bytes of the load that is being written.
-    in_hand: usize,
+    /// Bytes of the load that is being written; in four bytes, because no load is near 4 GB.
+    in_hand: u32,
 }
 
 impl Pump {
@@ -103,7 +103,7 @@ impl Pump {
         io: &mut Io<'_>,
     ) -> usize {
         debug_assert_eq!(self.flow, Flow::Writing);
-        let written = self.in_hand - rest.len();
+        let written = (self.in_hand as usize).saturating_sub(rest.len());
         self.go_on(rest, (from, to), policy, io);
         written
     }
@@ -138,7 +138,7 @@ impl Pump {
 
     fn write(&mut self, load: Load, to: ConnId, io: &mut Io<'_>) {
         self.flow = Flow::Writing;
-        self.in_hand = load.len();
+        self.in_hand = u32::try_from(load.len()).unwrap_or(u32::MAX);
         io.send(to, load);
     }
 }

@@ -7,44 +7,21 @@
 //! request head is gone by now: a tunnel keeps its running counts and its half-rendered log lines,
 //! nothing else.
 
-use crate::config::model::{Level, Settings};
+use std::rc::Rc;
+
+use crate::config::model::Level;
 use crate::conn::{ConnId, Event, Lane, Load, Side};
 use crate::http::facts::Tally;
 use crate::http::variables::Frozen;
 use crate::observe::stats::Counter;
 use crate::reason::{Party, Reason, Timer};
 
-use super::carrier::CarrierPolicy;
 use super::deadlines::Deadlines;
 use super::finish::level;
 use super::io::Io;
+use super::parties::Parties;
 use super::pump::{Flow, Pump};
-
-/// The part of a location's settings that an open tunnel obeys.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Policy {
-    read_ms: u64,
-    send_up_ms: u64,
-    send_down_ms: u64,
-    idle_ms: Option<u64>,
-    half_close: bool,
-    carrier: CarrierPolicy,
-}
-
-impl Policy {
-    /// Takes what a tunnel needs of the settings.
-    #[must_use]
-    pub(super) const fn of(settings: &Settings) -> Self {
-        Self {
-            read_ms: settings.proxy_read_timeout_ms,
-            send_up_ms: settings.proxy_send_timeout_ms,
-            send_down_ms: settings.send_timeout_ms,
-            idle_ms: settings.tunnel_idle_timeout_ms,
-            half_close: settings.tunnel_half_close,
-            carrier: CarrierPolicy::of(settings),
-        }
-    }
-}
+use super::terms::Terms;
 
 /// A log line to write when the tunnel ends: an access log file and the half-rendered line.
 pub(super) type PendingLine = (usize, Frozen);
@@ -57,14 +34,23 @@ pub(super) struct Tunnel {
     up: Pump,
     down: Pump,
     /// Bytes of the 101 head that the client has not taken yet; they are no tunnel bytes.
-    head_left: usize,
-    policy: Policy,
-    tally: Tally,
+    head_left: u32,
+    terms: Rc<Terms>,
+    /// Only where there is a line to write: nothing else reads the counts.
+    record: Option<Box<Record>>,
     /// What ended first; the other direction may still be running.
     first_end: Option<Reason>,
-    lines: Box<[PendingLine]>,
     /// Who talks to whom, for the error log.
-    who: Box<str>,
+    who: Parties,
+}
+
+/// What the access log will be told of a tunnel.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// The counts so far.
+    pub(super) tally: Tally,
+    /// The lines to write at the end.
+    pub(super) lines: Box<[PendingLine]>,
 }
 
 /// What opens a tunnel.
@@ -76,14 +62,12 @@ pub(super) struct Opening {
     pub(super) answer: Load,
     /// How many bytes of `answer` are the head.
     pub(super) head_bytes: usize,
-    /// The counts so far.
-    pub(super) tally: Tally,
-    /// The log lines to write at the end.
-    pub(super) lines: Box<[PendingLine]>,
+    /// What the access log will be told, if it is to be told anything.
+    pub(super) record: Option<Box<Record>>,
     /// Who talks to whom, for the error log.
-    pub(super) who: Box<str>,
+    pub(super) who: Parties,
     /// The settings it obeys.
-    pub(super) policy: Policy,
+    pub(super) terms: Rc<Terms>,
     /// When it ends at the latest.
     pub(super) lifetime_ms: Option<u64>,
 }
@@ -97,21 +81,21 @@ impl Tunnel {
         deadlines: &mut Deadlines,
         io: &mut Io<'_>,
     ) -> Self {
-        let Opening { early, answer, head_bytes, mut tally, lines, who, policy, lifetime_ms } =
-            opening;
-        tally.tunnel_start = Some(io.mono());
-        tally.upstream.body = (answer.len() - head_bytes) as u64;
+        let Opening { early, answer, head_bytes, mut record, who, terms, lifetime_ms } = opening;
+        if let Some(Record { tally, .. }) = record.as_deref_mut() {
+            tally.tunnel_start = Some(io.mono());
+            tally.upstream.body = (answer.len() - head_bytes) as u64;
+        }
         io.stats.count(Counter::TunnelsOpened);
         let tunnel = Self {
             client,
             upstream,
-            up: Pump::start(early, (client, upstream), policy.carrier, io),
-            down: Pump::start(answer, (upstream, client), policy.carrier, io),
-            head_left: head_bytes,
-            policy,
-            tally,
+            up: Pump::start(early, (client, upstream), terms.carrier, io),
+            down: Pump::start(answer, (upstream, client), terms.carrier, io),
+            head_left: u32::try_from(head_bytes).unwrap_or(u32::MAX),
+            terms,
+            record,
             first_end: None,
-            lines,
             who,
         };
         deadlines.clear_all();
@@ -176,17 +160,16 @@ impl Tunnel {
         // that.
         if timer == Timer::ProxyRead && self.down.flow() == Flow::Writing {
             // Later than now, also for a timeout of zero, or it would fire again at once.
-            deadlines.set(timer, io.after_ms(self.policy.read_ms.max(1)));
+            deadlines.set(timer, io.after_ms(self.terms.read_ms.max(1)));
             return None;
         }
         Some(Reason::TimedOut(timer))
     }
 
     /// Closes both connections and writes the log lines.
-    pub(super) fn end(mut self, reason: Reason, io: &mut Io<'_>) {
+    pub(super) fn end(self, reason: Reason, io: &mut Io<'_>) {
         io.close(self.client);
         io.close(self.upstream);
-        self.tally.reason = Some(reason);
         io.stats.count(Counter::TunnelsClosed);
         io.stats.ended(reason);
         // For a tunnel the end of a stream is no trouble, whichever side begins.
@@ -195,12 +178,16 @@ impl Tunnel {
             other => level(other),
         };
         if let Some(level) = level.filter(|&level| io.logs.enabled(level)) {
-            io.logs.error(io.now, level, format_args!("tunnel ended: {reason}, {}", self.who));
+            let who = self.who.describe(&self.terms.host);
+            io.logs.error(io.now, level, format_args!("tunnel ended: {reason}, {who}"));
         }
-        for (file, line) in &self.lines {
+        let Some(record) = self.record else { return };
+        let Record { mut tally, lines } = *record;
+        tally.reason = Some(reason);
+        for (file, line) in lines {
             let mut text = Vec::new();
-            line.render(&self.tally, io.host, io.now, &mut text);
-            io.logs.access(*file, &text);
+            line.render(&tally, io.host, io.now, &mut text);
+            io.logs.access(file, &text);
         }
     }
 
@@ -212,7 +199,7 @@ impl Tunnel {
         io: &mut Io<'_>,
     ) -> Option<Reason> {
         self.count_received(side, load.len());
-        let (far, policy) = (self.conn(side.other()), self.policy.carrier);
+        let (far, policy) = (self.conn(side.other()), self.terms.carrier);
         if self.pump_from(side).received(load, far, policy, io) {
             self.watch_writes(deadlines, io);
             self.moved(deadlines, io);
@@ -220,44 +207,50 @@ impl Tunnel {
         }
         let reason = Reason::Closed(party(side));
         self.first_end.get_or_insert(reason);
-        (!self.policy.half_close).then_some(reason)
+        (!self.terms.half_close).then_some(reason)
     }
 
     /// A receive from `side` brought bytes of which the other side has taken `moved` already.
     fn relayed(&mut self, side: Side, moved: usize, rest: Load, io: &mut Io<'_>) {
         self.count_received(side, moved + rest.len());
         self.count_written(side.other(), moved, io);
-        let (way, policy) = (self.way(side), self.policy.carrier);
+        let (way, policy) = (self.way(side), self.terms.carrier);
         self.pump_from(side).relayed(rest, way, policy, io);
     }
 
     fn sent(&mut self, side: Side, rest: Load, io: &mut Io<'_>) {
-        let (way, policy) = (self.way(side.other()), self.policy.carrier);
+        let (way, policy) = (self.way(side.other()), self.terms.carrier);
         let written = self.pump_into(side).sent(rest, way, policy, io);
         self.count_written(side, written, io);
     }
 
     const fn count_received(&mut self, side: Side, bytes: usize) {
-        if matches!(side, Side::Upstream) {
-            self.tally.upstream.received += bytes as u64;
-            self.tally.upstream.body += bytes as u64;
+        if let (Side::Upstream, Some(record)) = (side, &mut self.record) {
+            record.tally.upstream.received += bytes as u64;
+            record.tally.upstream.body += bytes as u64;
         }
     }
 
     fn count_written(&mut self, side: Side, written: usize, io: &mut Io<'_>) {
         let bytes = written as u64;
+        let tally = self.record.as_deref_mut().map(|record| &mut record.tally);
         match side {
             Side::Client => {
-                let of_head = written.min(self.head_left);
+                let of_head = self.head_left.min(u32::try_from(written).unwrap_or(u32::MAX));
                 self.head_left -= of_head;
-                self.tally.bytes_sent += bytes;
-                self.tally.bytes_down += (written - of_head) as u64;
+                let of_tunnel = bytes - u64::from(of_head);
+                if let Some(tally) = tally {
+                    tally.bytes_sent += bytes;
+                    tally.bytes_down += of_tunnel;
+                }
                 io.stats.add(Counter::BytesDown, bytes);
-                io.stats.add(Counter::TunnelBytesDown, (written - of_head) as u64);
+                io.stats.add(Counter::TunnelBytesDown, of_tunnel);
             }
             Side::Upstream => {
-                self.tally.bytes_up += bytes;
-                self.tally.upstream.sent += bytes;
+                if let Some(tally) = tally {
+                    tally.bytes_up += bytes;
+                    tally.upstream.sent += bytes;
+                }
                 io.stats.add(Counter::BytesUp, bytes);
                 io.stats.add(Counter::TunnelBytesUp, bytes);
             }
@@ -293,8 +286,8 @@ impl Tunnel {
     /// Arms the write timers of pumps that wait for a sink and have none running.
     fn watch_writes(&self, deadlines: &mut Deadlines, io: &Io<'_>) {
         let pumps = [
-            (&self.up, write_timer(Side::Upstream), self.policy.send_up_ms),
-            (&self.down, write_timer(Side::Client), self.policy.send_down_ms),
+            (&self.up, write_timer(Side::Upstream), self.terms.send_up_ms),
+            (&self.down, write_timer(Side::Client), self.terms.send_down_ms),
         ];
         for (pump, timer, ms) in pumps {
             if pump.flow() != Flow::Writing {
@@ -306,8 +299,8 @@ impl Tunnel {
     }
 
     fn moved(&self, deadlines: &mut Deadlines, io: &Io<'_>) {
-        deadlines.set(Timer::ProxyRead, io.after_ms(self.policy.read_ms));
-        if let Some(ms) = self.policy.idle_ms {
+        deadlines.set(Timer::ProxyRead, io.after_ms(self.terms.read_ms));
+        if let Some(ms) = self.terms.idle_ms {
             deadlines.set(Timer::TunnelIdle, io.after_ms(ms));
         }
     }

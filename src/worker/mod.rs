@@ -31,7 +31,7 @@ use crate::observe::stats::{Counter, Shared, Stats};
 use crate::prng::Prng;
 use crate::reason::{Errno, Reason, shortage};
 use crate::route::Router;
-use crate::session::{Io, Session};
+use crate::session::{Io, Session, Terms};
 use crate::upstream::balance::Balancer;
 
 use chunks::Chunks;
@@ -83,6 +83,7 @@ enum Stage {
 pub struct Worker<E: Engine> {
     engine: E,
     config: Rc<Config>,
+    terms: Vec<Rc<Terms>>,
     router: Rc<Router>,
     balancers: Vec<Balancer>,
     host: Host,
@@ -141,6 +142,7 @@ impl<E: Engine> Worker<E> {
         let balancers = config.upstreams.iter().map(Balancer::new).collect();
         Self {
             engine,
+            terms: Terms::of_each(&config),
             config: Rc::new(config),
             router,
             balancers,
@@ -436,6 +438,7 @@ impl<E: Engine> Worker<E> {
             chunks: &mut self.chunks,
             conns: &mut self.conns,
             config: &self.config,
+            terms: &self.terms,
             router: &self.router,
             balancers: &mut self.balancers,
             host: &self.host,
@@ -452,7 +455,7 @@ impl<E: Engine> Worker<E> {
             self.wheel.cancel(slot);
             self.stats.count(Counter::Closed);
         } else {
-            session.settle_timers(&mut self.wheel);
+            session.settle_timers(slot, &mut self.wheel);
         }
     }
 
