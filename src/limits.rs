@@ -126,8 +126,8 @@ const _: () = assert!(SPIN_RETRY_EVERY % 2 == 1);
 pub const WHEEL_TICK_MS: u64 = 10;
 
 /// Milliseconds from the clock's start (the system's, in operation) to the last deadline that a
-/// session can hold: 34 years, the largest time that fits 40 bits beside a mark for none. A longer
-/// wait ends there; the timer wheel ends before, and is wound again.
+/// session can hold: 34 years, the largest [`PackedTime`](crate::clock::PackedTime) beside a mark
+/// for none. A longer wait ends there.
 pub const DEADLINE_MS_MAX: u64 = (1 << 40) - 2;
 
 /// Fields of one request or response head; more is refused (431, or 502 for an upstream).

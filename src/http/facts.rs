@@ -3,10 +3,10 @@
 //! A session writes [`Facts`] as things happen. They come in two parts, because a tunnel lives for
 //! hours: most of them stand still once the response head is sent, so a log line can be half
 //! rendered then ([`Template::freeze`](super::template::Template::freeze)); what still runs is the
-//! [`Tally`], and a tunnel keeps nothing else. Deliberately absent: the heads, which the session
-//! owns, and any clock.
+//! [`Tally`], and a tunnel keeps nothing else, packed as a [`TunnelTally`]. Deliberately absent:
+//! the heads, which the session owns, and any clock.
 
-use crate::clock::{Instant, Now};
+use crate::clock::{Instant, Now, PackedTime};
 use crate::config::model::{Config, LocationId, Pattern, ServerId};
 use crate::conn::{Addr, Ends};
 use crate::reason::Reason;
@@ -31,7 +31,7 @@ pub struct Facts {
     tries: Vec<Try>,
 }
 
-/// The running part of [`Facts`]: all that a tunnel keeps for its log line.
+/// The running part of [`Facts`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// When the client connected.
@@ -57,6 +57,81 @@ pub struct Tally {
     pub reason: Option<Reason>,
     /// `$status`: what the client was answered, zero before that.
     pub status: u16,
+}
+
+/// A [`Tally`] while a tunnel is open, in half of its bytes.
+///
+/// What stands still by then are lengths of heads, because a request for an upgrade has no body, so
+/// four bytes hold each; and of the sums, only the part that still grows is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct TunnelTally {
+    connection_start: PackedTime,
+    request_start: PackedTime,
+    upstream_start: PackedTime,
+    tunnel_start: PackedTime,
+    request_bytes: u32,
+    head_bytes_sent: u32,
+    /// What the client will have been sent when it has taken all of the 101 head.
+    bytes_sent: u32,
+    upstream_sent: u32,
+    upstream_received: u32,
+    /// Tunnel bytes written to the upstream.
+    pub bytes_up: u64,
+    /// Tunnel bytes written to the client.
+    pub bytes_down: u64,
+    /// Tunnel bytes that came from the upstream.
+    pub upstream_body: u64,
+}
+
+impl TunnelTally {
+    /// The counts of a tunnel that opens now.
+    ///
+    /// `head_bytes` of the 101 head are about to be sent and counted as such in `tally`; `behind`
+    /// tunnel bytes came with the upstream's own.
+    #[must_use]
+    pub fn new(tally: &Tally, head_bytes: usize, behind: usize, now: Instant) -> Self {
+        let head = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let (head_bytes, behind) = (head_bytes as u64, behind as u64);
+        Self {
+            connection_start: PackedTime::new(tally.connection_start.ms()),
+            request_start: PackedTime::new(tally.request_start.ms()),
+            upstream_start: PackedTime::new(tally.upstream.start.ms()),
+            tunnel_start: PackedTime::new(now.ms()),
+            request_bytes: head(tally.request_bytes),
+            head_bytes_sent: head(tally.head_bytes_sent),
+            bytes_sent: head(tally.bytes_sent + head_bytes),
+            upstream_sent: head(tally.upstream.sent),
+            upstream_received: head(tally.upstream.received.saturating_sub(behind)),
+            bytes_up: 0,
+            bytes_down: 0,
+            upstream_body: behind,
+        }
+    }
+
+    /// All that a log line may ask for; of the 101 head, `head_left` bytes were never taken.
+    #[must_use]
+    pub fn finish(&self, head_left: u32, reason: Reason) -> Tally {
+        let start = |time: PackedTime| Instant::from_ms(time.get());
+        Tally {
+            connection_start: start(self.connection_start),
+            request_start: start(self.request_start),
+            tunnel_start: Some(start(self.tunnel_start)),
+            request_bytes: self.request_bytes.into(),
+            bytes_sent: u64::from(self.bytes_sent.saturating_sub(head_left)) + self.bytes_down,
+            head_bytes_sent: self.head_bytes_sent.into(),
+            bytes_up: self.bytes_up,
+            bytes_down: self.bytes_down,
+            upstream: Transfer {
+                start: start(self.upstream_start),
+                elapsed_ms: None,
+                sent: u64::from(self.upstream_sent) + self.bytes_up,
+                received: u64::from(self.upstream_received) + self.upstream_body,
+                body: self.upstream_body,
+            },
+            reason: Some(reason),
+            status: 101,
+        }
+    }
 }
 
 /// What one upstream took and gave.
@@ -263,6 +338,7 @@ mod tests {
 
     #[test]
     fn what_a_tunnel_keeps_stays_small() {
+        assert!(size_of::<TunnelTally>() <= 64, "{}", size_of::<TunnelTally>());
         assert!(size_of::<Tally>() <= 160, "{}", size_of::<Tally>());
         assert!(size_of::<Facts>() <= 288, "{}", size_of::<Facts>());
     }

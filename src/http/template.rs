@@ -173,7 +173,9 @@ impl Template {
                 None => escaped(escape, &mut text, |out| variable.append(cx, 0, out)),
             }
         }
-        Frozen { text: text.into(), holes: holes.into(), escape }
+        // Copied rather than cut to size: what a cut leaves behind lines that stay for hours are
+        // holes that nothing fits.
+        Frozen { text: text.as_slice().into(), holes: holes.as_slice().into(), escape }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Activity stores a deadline; the wheel is touched only when the new one is earlier than the entry
 //! already there. An entry that fires early is put back by whoever looks at the deadlines then.
 
-use crate::clock::Instant;
+use crate::clock::{Instant, PackedTime};
 use crate::limits::DEADLINE_MS_MAX;
 use crate::reason::Timer;
 use crate::worker::wheel::Wheel;
@@ -11,49 +11,31 @@ use crate::worker::wheel::Wheel;
 /// One optional deadline for each [`Timer`].
 #[derive(Debug)]
 pub(super) struct Deadlines {
-    at: [Moment; Timer::COUNT],
-    /// When the wheel's entry fires; [`Moment::NEVER`] when there is none.
-    entry: Moment,
+    at: [PackedTime; Timer::COUNT],
+    /// When the wheel's entry fires; [`NEVER`] when there is none.
+    entry: PackedTime,
     /// True exactly when `entry` is earlier than what the wheel knows.
     moved: bool,
 }
 
-/// A point in time or never, in five bytes instead of eight: a session has eleven of them, so this
-/// saves 40 bytes in each. Nothing is rounded, and nothing wraps: what lies behind
-/// [`DEADLINE_MS_MAX`], 34 years after the clock's start, is moved there.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Moment([u8; 5]);
+/// The deadline that is not set: later than any other.
+const NEVER: PackedTime = PackedTime::MAX;
 
-impl Moment {
-    const NEVER: Self = Self([u8::MAX; 5]);
-
-    const fn of(at: Instant) -> Self {
-        let ms = if at.ms() < DEADLINE_MS_MAX { at.ms() } else { DEADLINE_MS_MAX };
-        let [a, b, c, d, e, ..] = ms.to_le_bytes();
-        Self([a, b, c, d, e])
-    }
-
-    /// Milliseconds since the clock's start; those of [`Self::NEVER`] are more than any other's.
-    const fn ms(self) -> u64 {
-        let [a, b, c, d, e] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])
-    }
-}
-
-const _: () = assert!(DEADLINE_MS_MAX < Moment::NEVER.ms());
+const _: () = assert!(DEADLINE_MS_MAX < NEVER.get());
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { at: [Moment::NEVER; Timer::COUNT], entry: Moment::NEVER, moved: false }
+        Self { at: [NEVER; Timer::COUNT], entry: NEVER, moved: false }
     }
 }
 
 impl Deadlines {
     /// Stores a deadline over the one before.
     pub(super) const fn set(&mut self, timer: Timer, at: Instant) {
-        let at = Moment::of(at);
+        // A packed time saves three bytes in each of eleven.
+        let at = PackedTime::new(if at.ms() < DEADLINE_MS_MAX { at.ms() } else { DEADLINE_MS_MAX });
         self.at[timer as usize] = at;
-        if at.ms() < self.entry.ms() {
+        if at.get() < self.entry.get() {
             self.entry = at;
             self.moved = true;
         }
@@ -61,18 +43,18 @@ impl Deadlines {
 
     /// Forgets a deadline.
     pub(super) const fn clear(&mut self, timer: Timer) {
-        self.at[timer as usize] = Moment::NEVER;
+        self.at[timer as usize] = NEVER;
     }
 
     /// Forgets all deadlines.
     pub(super) const fn clear_all(&mut self) {
-        self.at = [Moment::NEVER; Timer::COUNT];
+        self.at = [NEVER; Timer::COUNT];
     }
 
     /// Whether a deadline is set.
     #[must_use]
     pub(super) const fn is_set(&self, timer: Timer) -> bool {
-        self.at[timer as usize].ms() != Moment::NEVER.ms()
+        self.at[timer as usize].get() != NEVER.get()
     }
 
     /// Brings the wheel up to date; called after each event, nearly always for nothing.
@@ -81,13 +63,10 @@ impl Deadlines {
     /// In debug builds, if no deadline is set: whatever a session waits for, it must not be for
     /// ever, or a peer that does nothing keeps its slot.
     pub(super) fn settle(&mut self, key: u32, wheel: &mut Wheel) {
-        debug_assert!(
-            self.at.iter().any(|&at| at != Moment::NEVER),
-            "session {key} waits for ever"
-        );
+        debug_assert!(self.at.iter().any(|&at| at != NEVER), "session {key} waits for ever");
         if self.moved {
             self.moved = false;
-            wheel.schedule(key, Instant::from_ms(self.entry.ms()));
+            wheel.schedule(key, Instant::from_ms(self.entry.get()));
         }
     }
 
@@ -97,7 +76,7 @@ impl Deadlines {
         let mut due = None;
         let mut due_ms = now.ms().min(DEADLINE_MS_MAX);
         for timer in ALL {
-            let at_ms = self.at[timer as usize].ms();
+            let at_ms = self.at[timer as usize].get();
             if at_ms <= due_ms {
                 (due, due_ms) = (Some(timer), at_ms);
             }
@@ -105,8 +84,8 @@ impl Deadlines {
         if let Some(timer) = due {
             self.clear(timer);
         }
-        self.entry = self.at.into_iter().min_by_key(|at| at.ms()).unwrap_or(Moment::NEVER);
-        self.moved = self.entry != Moment::NEVER;
+        self.entry = self.at.into_iter().min_by_key(|at| at.get()).unwrap_or(NEVER);
+        self.moved = self.entry != NEVER;
         due
     }
 }

@@ -6,7 +6,7 @@
 //! refused.
 
 use crate::conn::Load;
-use crate::http::facts::Context;
+use crate::http::facts::{Context, TunnelTally};
 use crate::http::framing::{self, BodyReader};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::http::rewrite::{self, Delivery};
@@ -334,7 +334,8 @@ impl Http {
         let head_bytes = answer.len();
         self.facts.tally.head_bytes_sent += head_bytes as u64;
         answer.extend_from_slice(&behind);
-        let record = Self::record(&self.facts, exchange, io);
+        let tally = TunnelTally::new(&self.facts.tally, head_bytes, behind.len(), io.mono());
+        let record = Self::record(&self.facts, exchange, tally, io);
         let who = Self::parties(&self.facts, exchange);
         let settings = exchange.settings();
         let lifetime_ms = settings.tunnel_max_lifetime_ms.map(|ms| {

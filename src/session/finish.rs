@@ -2,7 +2,7 @@
 
 use crate::config::model::Level;
 use crate::http::answer::{self, Answer};
-use crate::http::facts::{Context, Facts};
+use crate::http::facts::{Context, Facts, TunnelTally};
 use crate::http::head::{RequestHead, first_line};
 use crate::reason::{Party, Reason, Timer};
 
@@ -171,7 +171,12 @@ impl Http {
 
     /// What the access log will be told of a tunnel: its lines, rendered as far as they are known
     /// at its start, and the counts that go on; `None` if there is no access log.
-    pub(super) fn record(facts: &Facts, exchange: &Exchange, io: &Io<'_>) -> Option<Box<Record>> {
+    pub(super) fn record(
+        facts: &Facts,
+        exchange: &Exchange,
+        tally: TunnelTally,
+        io: &Io<'_>,
+    ) -> Option<Box<Record>> {
         let cx = Self::context(facts, exchange, io);
         let lines: Box<[PendingLine]> = exchange
             .settings()
@@ -182,7 +187,7 @@ impl Http {
                 (log.file, format.template.freeze(&cx, format.escape))
             })
             .collect();
-        (!lines.is_empty()).then(|| Box::new(Record { tally: facts.tally, lines }))
+        (!lines.is_empty()).then(|| Box::new(Record { tally, lines }))
     }
 }
 

@@ -32,7 +32,8 @@ impl Parties {
         if let Some(upstream) = upstream {
             words.push_str(&format!("{BETWEEN}{upstream}"));
         }
-        Self(words.into())
+        // Copied rather than cut to size: what a cut leaves is a hole that nothing fits.
+        Self(words.as_str().into())
     }
 
     /// The sentence; `host` is that of `proxy_pass`, and stays unsaid without an upstream.

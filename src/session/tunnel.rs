@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::config::model::Level;
 use crate::conn::{ConnId, Event, Lane, Load, Side};
-use crate::http::facts::Tally;
+use crate::http::facts::TunnelTally;
 use crate::http::variables::Frozen;
 use crate::observe::stats::Counter;
 use crate::reason::{Party, Reason, Timer};
@@ -48,7 +48,7 @@ pub(super) struct Tunnel {
 #[derive(Debug)]
 pub(super) struct Record {
     /// The counts so far.
-    pub(super) tally: Tally,
+    pub(super) tally: TunnelTally,
     /// The lines to write at the end.
     pub(super) lines: Box<[PendingLine]>,
 }
@@ -81,11 +81,7 @@ impl Tunnel {
         deadlines: &mut Deadlines,
         io: &mut Io<'_>,
     ) -> Self {
-        let Opening { early, answer, head_bytes, mut record, who, terms, lifetime_ms } = opening;
-        if let Some(Record { tally, .. }) = record.as_deref_mut() {
-            tally.tunnel_start = Some(io.mono());
-            tally.upstream.body = (answer.len() - head_bytes) as u64;
-        }
+        let Opening { early, answer, head_bytes, record, who, terms, lifetime_ms } = opening;
         io.stats.count(Counter::TunnelsOpened);
         let tunnel = Self {
             client,
@@ -182,8 +178,8 @@ impl Tunnel {
             io.logs.error(io.now, level, format_args!("tunnel ended: {reason}, {who}"));
         }
         let Some(record) = self.record else { return };
-        let Record { mut tally, lines } = *record;
-        tally.reason = Some(reason);
+        let Record { tally, lines } = *record;
+        let tally = tally.finish(self.head_left, reason);
         for (file, line) in lines {
             let mut text = Vec::new();
             line.render(&tally, io.host, io.now, &mut text);
@@ -226,8 +222,7 @@ impl Tunnel {
 
     const fn count_received(&mut self, side: Side, bytes: usize) {
         if let (Side::Upstream, Some(record)) = (side, &mut self.record) {
-            record.tally.upstream.received += bytes as u64;
-            record.tally.upstream.body += bytes as u64;
+            record.tally.upstream_body += bytes as u64;
         }
     }
 
@@ -240,7 +235,6 @@ impl Tunnel {
                 self.head_left -= of_head;
                 let of_tunnel = bytes - u64::from(of_head);
                 if let Some(tally) = tally {
-                    tally.bytes_sent += bytes;
                     tally.bytes_down += of_tunnel;
                 }
                 io.stats.add(Counter::BytesDown, bytes);
@@ -249,7 +243,6 @@ impl Tunnel {
             Side::Upstream => {
                 if let Some(tally) = tally {
                     tally.bytes_up += bytes;
-                    tally.upstream.sent += bytes;
                 }
                 io.stats.add(Counter::BytesUp, bytes);
                 io.stats.add(Counter::TunnelBytesUp, bytes);

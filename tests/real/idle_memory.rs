@@ -19,7 +19,7 @@ fn an_idle_tunnel_costs_at_most_600_bytes(engine: Engine) {
 
 /// The line of the access log is half rendered when the tunnel opens, and written when it ends.
 fn an_idle_tunnel_with_a_log_line_to_come_costs_little_more(engine: Engine) {
-    check(engine, "access_log /dev/null combined;", 960);
+    check(engine, "access_log /dev/null combined;", 840);
 }
 
 fn check(engine: Engine, log: &str, bytes_max: usize) {
