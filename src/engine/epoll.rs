@@ -81,6 +81,8 @@ struct Slot {
     fd: Option<OwnedFd>,
     recv: RecvLane,
     send: SendLane,
+    /// Where the operation in `send` stands; beside it, or it would take eight bytes there.
+    send_step: Step,
     /// Whether a read may find something. Cleared by a read that emptied the socket, set by an
     /// edge: saves the read that would only say EAGAIN.
     input: bool,
@@ -91,9 +93,10 @@ struct Slot {
 }
 
 /// Where an operation stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Step {
     /// It is in `tries`.
+    #[default]
     Queued,
     /// It waits for an edge.
     Parked,
@@ -106,15 +109,33 @@ enum RecvLane {
     #[default]
     Idle,
     Accept(Step),
-    Recv(Step, Want),
+    Recv(Step, Way),
+}
+
+/// A [`Want`] as far as this engine knows the difference: one byte instead of twelve.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    Copy,
+    Chain,
+    Pipe,
+}
+
+impl Way {
+    const fn of(want: Want) -> Self {
+        match want {
+            Want::Copy => Self::Copy,
+            Want::Chain => Self::Chain,
+            Want::Pipe | Want::Linked(_) => Self::Pipe,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 enum SendLane {
     #[default]
     Idle,
-    Connect(Box<ConnectTo>, Step),
-    Send(Load, Step),
+    Connect(Box<ConnectTo>),
+    Send(Load),
 }
 
 impl RecvLane {
@@ -126,24 +147,24 @@ impl RecvLane {
     }
 }
 
-impl SendLane {
-    const fn step_mut(&mut self) -> Option<&mut Step> {
-        match self {
-            Self::Idle => None,
-            Self::Connect(_, step) | Self::Send(_, step) => Some(step),
-        }
-    }
-}
-
 impl Slot {
     fn step_mut(&mut self, lane: Lane) -> Option<&mut Step> {
         match lane {
             Lane::Recv => self.recv.step_mut(),
-            Lane::Send => self.send.step_mut(),
+            Lane::Send if matches!(self.send, SendLane::Idle) => None,
+            Lane::Send => Some(&mut self.send_step),
             Lane::Control => None,
         }
     }
+
+    /// The operation would block: it waits for an edge.
+    fn park_send(&mut self, send: SendLane) {
+        (self.send, self.send_step) = (send, Step::Parked);
+    }
 }
+
+/// Two of them are a good part of what an idle tunnel costs.
+const _: () = assert!(size_of::<Slot>() <= 48);
 
 impl Epoll {
     /// An engine with room for `connections_max` slots, woken by the eventfd `mailbox`.
@@ -241,8 +262,8 @@ impl Epoll {
         }
         match send {
             SendLane::Idle => {}
-            SendLane::Connect(..) => self.fail(conn, Lane::Send, libc::ECANCELED, None),
-            SendLane::Send(load, _) => self.fail(conn, Lane::Send, libc::ECANCELED, Some(load)),
+            SendLane::Connect(_) => self.fail(conn, Lane::Send, libc::ECANCELED, None),
+            SendLane::Send(load) => self.fail(conn, Lane::Send, libc::ECANCELED, Some(load)),
         }
         if matches!(recv, RecvLane::Recv(Step::Hungry, _)) {
             self.hungry.retain(|&other| other != conn);
@@ -305,9 +326,7 @@ impl Epoll {
     /// Tries a receive that would like a pipe; false if its bytes are to be copied.
     fn try_fill(&mut self, conn: ConnId) -> bool {
         let Some(slot) = tenant(&mut self.slots, conn) else { return false };
-        let (RecvLane::Recv(step, Want::Pipe | Want::Linked(_)), Some(fd)) =
-            (&mut slot.recv, &slot.fd)
-        else {
+        let (RecvLane::Recv(step, Way::Pipe), Some(fd)) = (&mut slot.recv, &slot.fd) else {
             return false;
         };
         // A short transfer does not prove that the socket is empty, so `input` stays as it is.
@@ -338,8 +357,8 @@ impl Epoll {
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
         match std::mem::take(&mut slot.send) {
             SendLane::Idle => {}
-            SendLane::Connect(to, _) => self.try_connect(conn, to),
-            SendLane::Send(mut load, _) => {
+            SendLane::Connect(to) => self.try_connect(conn, to),
+            SendLane::Send(mut load) => {
                 let Some(fd) = &slot.fd else {
                     return self.fail(conn, Lane::Send, libc::ENOTCONN, Some(load));
                 };
@@ -354,7 +373,7 @@ impl Epoll {
                         let rest = self.pipes.after_send(load);
                         self.report(conn, Lane::Send, Event::Sent(rest));
                     }
-                    Err(libc::EAGAIN) => slot.send = SendLane::Send(load, Step::Parked),
+                    Err(libc::EAGAIN) => slot.park_send(SendLane::Send(load)),
                     Err(errno) => self.fail(conn, Lane::Send, errno, Some(load)),
                 }
             }
@@ -372,7 +391,7 @@ impl Epoll {
             Ok(Progress::Done) => self.report(conn, Lane::Send, Event::Connected),
             Ok(Progress::Pending) => {
                 if let Some(slot) = self.slot(conn) {
-                    slot.send = SendLane::Connect(to, Step::Parked);
+                    slot.park_send(SendLane::Connect(to));
                 }
             }
             Err(errno) => self.fail(conn, Lane::Send, errno, None),
@@ -487,9 +506,9 @@ impl Engine for Epoll {
         };
         match op {
             Op::Accept => slot.recv = RecvLane::Accept(step),
-            Op::Recv(want) => slot.recv = RecvLane::Recv(step, want),
-            Op::Connect(to) => slot.send = SendLane::Connect(to, step),
-            Op::Send(load) => slot.send = SendLane::Send(load, step),
+            Op::Recv(want) => slot.recv = RecvLane::Recv(step, Way::of(want)),
+            Op::Connect(to) => (slot.send, slot.send_step) = (SendLane::Connect(to), step),
+            Op::Send(load) => (slot.send, slot.send_step) = (SendLane::Send(load), step),
             Op::Shutdown => {
                 let outcome = match &slot.fd {
                     Some(fd) => socket::shutdown_write(fd.as_fd()),

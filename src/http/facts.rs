@@ -344,6 +344,39 @@ mod tests {
     }
 
     #[test]
+    fn a_packed_tally_says_what_a_running_one_would() {
+        let at = Instant::from_ms;
+        let mut tally = Tally {
+            connection_start: at(1 << 33),
+            request_start: at((1 << 33) + 5),
+            request_bytes: 700,
+            // An interim head of 30 bytes is sent, a 101 of 100 counted and not sent yet.
+            bytes_sent: 30,
+            head_bytes_sent: 130,
+            upstream: Transfer { start: at((1 << 33) + 6), sent: 650, ..Transfer::default() },
+            status: 101,
+            ..Tally::default()
+        };
+        tally.upstream.received = 90 + 4;
+        let mut packed = TunnelTally::new(&tally, 100, 4, at((1 << 33) + 9));
+        packed.bytes_up += 5 << 32;
+        packed.upstream_body += 6 << 32;
+        packed.bytes_down += 7;
+
+        tally.tunnel_start = Some(at((1 << 33) + 9));
+        tally.reason = Some(Reason::Done);
+        (tally.bytes_up, tally.bytes_down) = (5 << 32, 7);
+        tally.upstream.sent += 5 << 32;
+        tally.upstream.received += 6 << 32;
+        tally.upstream.body = 4 + (6 << 32);
+        for head_left in [0, 60] {
+            tally.bytes_sent = 30 + 100 - u64::from(head_left) + 7;
+            let finished = packed.finish(head_left, Reason::Done);
+            assert_eq!(format!("{finished:?}"), format!("{tally:?}"));
+        }
+    }
+
+    #[test]
     fn groups_belong_to_the_last_expression_and_names_to_all() {
         let pattern = |text: &str| Pattern {
             text: text.into(),

@@ -7,8 +7,8 @@
 
 use std::os::fd::AsFd;
 
-use super::{Epoll, RecvLane, Step, tenant};
-use crate::conn::{ConnId, Event, Lane, Load, Want};
+use super::{Epoll, RecvLane, Step, Way, tenant};
+use crate::conn::{ConnId, Event, Lane, Load};
 use crate::limits::{CHAIN_CHUNKS_MAX, CHUNK_BYTES, CHUNKS_BASE, WIDE_RECEIVES};
 use crate::sys::socket;
 use crate::worker::chunks::{Chunk, Chunks};
@@ -17,7 +17,7 @@ impl Epoll {
     /// Reads into memory, or waits for an edge or for a chunk.
     pub(super) fn try_copy(&mut self, conn: ConnId, chunks: &mut Chunks) {
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
-        let (RecvLane::Recv(step, want), Some(fd)) = (&mut slot.recv, &slot.fd) else { return };
+        let (RecvLane::Recv(step, way), Some(fd)) = (&mut slot.recv, &slot.fd) else { return };
         let free = chunks.take_free();
         let grows = free.is_none();
         let grown = || (self.growth > 0).then(|| chunks.take()).flatten();
@@ -25,7 +25,7 @@ impl Epoll {
             *step = Step::Hungry;
             return self.hungry.push_back(conn);
         };
-        let offered = if *want == Want::Copy || slot.wide == 0 { 1 } else { CHAIN_CHUNKS_MAX };
+        let offered = if *way == Way::Copy || slot.wide == 0 { 1 } else { CHAIN_CHUNKS_MAX };
         let space = &mut self.space;
         space.push(first);
         while space.len() < offered && chunks.free() > CHUNKS_BASE / 4 {
