@@ -15,8 +15,9 @@ const _: () = assert!(CHUNKS_BASE.is_power_of_two());
 const _: () = assert!(CHUNKS_BASE <= 32 * 1024, "a kernel buffer ring has at most 32768 entries");
 
 /// Bytes after which a multishot receive stops by itself until it is asked for anew: how far an
-/// engine may read ahead of a session. As much as one load, so a peer that does not read holds two.
-pub const READ_AHEAD_BYTES: u32 = 1024 * 1024;
+/// engine may read ahead of a session, and one connection's share of the ring, a sixteenth. The
+/// kernel splits the message that crosses the bound, so half of it cost more.
+pub const READ_AHEAD_BYTES: u32 = 256 * 1024;
 
 /// One large buffer, into which a receive goes that is known to find more than a chunk holds. It
 /// halves the cost of bulk against 16 KB; 256 KB gained little more and would fit a second-level
@@ -36,8 +37,8 @@ pub const CHAIN_CHUNKS_MAX: usize = 8;
 /// load in more pieces takes two sends.
 pub const SEND_PIECES_MAX: usize = 2 * CHAIN_CHUNKS_MAX;
 
-/// Receives for which the epoll engine offers several chunks after one has filled its first: long
-/// enough to bridge the small messages between larger ones. Offering them costs some 0.1 µs.
+/// Receives for which an engine offers several chunks after one has filled its first: long enough
+/// to bridge the small messages between larger ones. Offering them costs some 0.1 µs.
 pub const WIDE_RECEIVES: u8 = 32;
 
 /// Large buffers of a worker: 2 MB, touched only by bulk. Who finds none takes an ordinary chunk.

@@ -184,7 +184,8 @@ impl Ring {
     }
 
     /// Receives into provided buffers until `total` bytes have come, filling as many of them per
-    /// completion as hold `burst` bytes; `total` 0 receives `burst` bytes once.
+    /// completion as hold `burst` bytes; `total` 0 receives `burst` bytes once, `burst` 0 fills one
+    /// buffer at a time.
     pub fn recv_bundle(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -402,7 +403,7 @@ impl Ring {
 
 /// A bundled receive into provided buffers, see [`Ring::recv_bundle`].
 fn bundle(fd: i32, burst: u32, total: u32, poll_first: bool, bits: u64) -> Raw {
-    let kind = BUNDLE | if total > 0 { MULTISHOT } else { 0 };
+    let kind = if burst > 0 { BUNDLE } else { 0 } | if total > 0 { MULTISHOT } else { 0 };
     Raw {
         opcode: opcode::Recv::CODE,
         flags: Flags::BUFFER_SELECT.bits(),

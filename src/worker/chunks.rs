@@ -13,7 +13,7 @@ mod chain;
 
 use crate::limits::{
     CHAIN_CHUNKS_MAX, CHUNK_BYTES, CHUNKS_BASE, CHUNKS_GROWN_LISTED, LARGE_CHUNK_BYTES,
-    LARGE_CHUNKS, PIPES_MAX,
+    LARGE_CHUNKS, PIPES_MAX, READ_AHEAD_BYTES,
 };
 use crate::sys::buffers::Buffers;
 
@@ -101,7 +101,9 @@ impl Chunks {
     /// comes near this bound only if all of them are chosen before it is felt.
     #[must_use]
     pub fn for_connections(count: usize) -> Self {
-        Self::new(CHUNKS_BASE, CHUNKS_BASE + count * 2 * CHAIN_CHUNKS_MAX).with_large(LARGE_CHUNKS)
+        let ahead = READ_AHEAD_BYTES as usize / CHUNK_BYTES;
+        let max = CHUNKS_BASE + count * (CHAIN_CHUNKS_MAX + ahead);
+        Self::new(CHUNKS_BASE, max).with_large(LARGE_CHUNKS)
     }
 
     /// A pool of `base` chunks that may grow to `max`.

@@ -16,7 +16,9 @@ use std::os::fd::AsFd;
 use super::larder::Larder;
 use super::{CHUNK_LEN, LARGE_CHUNK_LEN, NOBODY, Slot, Uring, tenant};
 use crate::conn::{ConnId, Event, Lane, Load, Token, Want};
-use crate::limits::{CHAIN_CHUNKS_MAX, CHUNK_BYTES, FULL_RECEIVES_MIN, READ_AHEAD_BYTES};
+use crate::limits::{
+    CHAIN_CHUNKS_MAX, CHUNK_BYTES, FULL_RECEIVES_MIN, READ_AHEAD_BYTES, WIDE_RECEIVES,
+};
 use crate::sys::ring::{Done, Ring};
 use crate::worker::chunks::{Chunk, Chunks};
 
@@ -57,6 +59,8 @@ pub(super) struct Input {
     pub(super) drained: bool,
     /// How many receives in a row have filled a chunk and left more.
     full: u8,
+    /// For so many receives more it is offered several buffers.
+    wide: u8,
     /// `Cancel` was pushed: a receive that finds no buffer must not go hungry any more.
     cancelled: bool,
     /// What came while nobody asked.
@@ -147,22 +151,20 @@ impl Uring {
         }
         let Some(fd) = &slot.fd else { return };
         let (bits, drained) = (Token::new(conn, Lane::Recv).bits(), slot.input.drained);
+        let single = want == Want::Copy || self.larder.is_short();
+        let burst = if slot.input.wide > 0 { BUNDLE_LEN } else { 0 };
         slot.input.armed = match self.depth {
-            Depth::Bundle | Depth::Multishot if want == Want::Copy || self.larder.is_short() => {
-                self.ring.recv(fd.as_fd(), CHUNK_LEN, drained, bits);
-                Armed::Once
-            }
-            Depth::Single => {
-                self.ring.recv(fd.as_fd(), CHUNK_LEN, drained, bits);
-                Armed::Once
-            }
-            Depth::Bundle => {
-                self.ring.recv_bundle(fd.as_fd(), BUNDLE_LEN, 0, drained, bits);
-                Armed::Once
-            }
-            Depth::Multishot => {
-                self.ring.recv_bundle(fd.as_fd(), BUNDLE_LEN, READ_AHEAD_BYTES, drained, bits);
+            Depth::Multishot if !single => {
+                self.ring.recv_bundle(fd.as_fd(), burst, READ_AHEAD_BYTES, drained, bits);
                 Armed::Multishot
+            }
+            Depth::Bundle if !single && burst > 0 => {
+                self.ring.recv_bundle(fd.as_fd(), burst, 0, drained, bits);
+                Armed::Once
+            }
+            _ => {
+                self.ring.recv(fd.as_fd(), CHUNK_LEN, drained, bits);
+                Armed::Once
             }
         };
     }
@@ -227,6 +229,7 @@ impl Uring {
         input.drained = !done.socket_nonempty();
         let full = !input.drained && usize::try_from(done.result).is_ok_and(|n| n >= CHUNK_BYTES);
         input.full = if full { input.full.saturating_add(1) } else { 0 };
+        input.wide = if full { WIDE_RECEIVES } else { input.wide.saturating_sub(1) };
         let over = if done.more() { Armed::Multishot } else { std::mem::take(&mut input.armed) };
         let load = match over {
             Armed::Large(chunk) => filled(chunk, done, chunks),
