@@ -95,8 +95,6 @@ struct Slot {
     input: Input,
     send: SendLane,
     listener: Option<Box<Listener>>,
-    /// `Close` was pushed and waits until the kernel is done with the socket: with a reset or not.
-    closing: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -338,7 +336,7 @@ impl Uring {
                 self.ring.cancel_bits(Token::new(conn, Lane::Recv).bits(), NOBODY);
             }
         }
-        slot.closing = Some(reset);
+        slot.input.closing = Some(reset);
         if !waits {
             self.close_now(conn);
         }
@@ -349,14 +347,14 @@ impl Uring {
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
         let accepts = |listener: &Listener| listener.multishot != Multishot::Off;
         let held = slot.input.in_kernel() || slot.listener.as_deref().is_some_and(accepts);
-        if slot.closing.is_some() && !held {
+        if slot.input.closing.is_some() && !held {
             self.close_now(conn);
         }
     }
 
     fn close_now(&mut self, conn: ConnId) {
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
-        let reset = slot.closing.take() == Some(true);
+        let reset = slot.input.closing.take() == Some(true);
         if let Some(fd) = slot.fd.take() {
             socket::close(fd, reset);
         }
@@ -408,7 +406,7 @@ impl Uring {
         if done.result >= 0 {
             let client = socket::own(done.result);
             match listener.ask {
-                _ if slot.closing.is_some() => socket::close(client, true),
+                _ if slot.input.closing.is_some() => socket::close(client, true),
                 Ask::Accept | Ask::Cancelled => {
                     listener.ask = Ask::Nothing;
                     event = Some(Event::Accepted(socket::into_handle(client)));

@@ -53,7 +53,10 @@ impl Depth {
 #[derive(Debug, Default)]
 pub(super) struct Input {
     /// What the session waits for.
-    ask: Option<Want>,
+    ask: Ask,
+    /// `Close` was pushed and waits until the kernel is done with the socket: with a reset or not.
+    /// Noted here because there is a byte to spare, which saves eight in each connection.
+    pub(super) closing: Option<bool>,
     armed: Armed,
     /// The last receive emptied the socket, so the next one should wait before it tries.
     pub(super) drained: bool,
@@ -66,6 +69,29 @@ pub(super) struct Input {
     /// What came while nobody asked.
     ahead: Option<Box<Ahead>>,
 }
+
+/// A [`Want`] as far as this engine knows the difference: one byte instead of twelve.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Ask {
+    #[default]
+    Nothing,
+    /// One piece.
+    Copy,
+    /// As many pieces as come at once.
+    Chain,
+}
+
+impl Ask {
+    const fn of(want: Want) -> Self {
+        match want {
+            Want::Copy => Self::Copy,
+            Want::Chain | Want::Pipe | Want::Linked(_) => Self::Chain,
+        }
+    }
+}
+
+/// Two of them are a good part of what an idle tunnel costs.
+const _: () = assert!(size_of::<Slot>() <= 80);
 
 /// What the kernel does for a connection.
 #[derive(Debug, Default)]
@@ -99,11 +125,11 @@ impl Input {
     }
 
     /// The next event for whoever asks, from what came before.
-    fn next_ahead(&mut self, want: Want, chunks: &mut Chunks) -> Option<Event> {
+    fn next_ahead(&mut self, chunks: &mut Chunks) -> Option<Event> {
         let ahead = self.ahead.as_mut()?;
         if !ahead.load.is_empty() {
-            return Some(Event::Received(match want {
-                Want::Copy => Load::Chunk(chunks.take_first(&mut ahead.load)?),
+            return Some(Event::Received(match self.ask {
+                Ask::Copy => Load::Chunk(chunks.take_first(&mut ahead.load)?),
                 _ => std::mem::replace(&mut ahead.load, Load::EMPTY),
             }));
         }
@@ -123,10 +149,10 @@ impl Uring {
     /// Answers from what was read ahead, or makes sure that the kernel receives.
     pub(super) fn recv(&mut self, conn: ConnId, want: Want, chunks: &mut Chunks) {
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
-        slot.input.ask = Some(want);
+        slot.input.ask = Ask::of(want);
         slot.input.cancelled = false;
-        if let Some(event) = slot.input.next_ahead(want, chunks) {
-            slot.input.ask = None;
+        if let Some(event) = slot.input.next_ahead(chunks) {
+            slot.input.ask = Ask::Nothing;
             self.spare_ahead(conn);
             return self.report(conn, Lane::Recv, event);
         }
@@ -138,7 +164,10 @@ impl Uring {
     /// Lets the kernel receive, unless others wait for a buffer already.
     fn arm(&mut self, conn: ConnId, chunks: &mut Chunks) {
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
-        let Some(want) = slot.input.ask else { return };
+        let want = slot.input.ask;
+        if want == Ask::Nothing {
+            return;
+        }
         if self.depth == Depth::Single
             && slot.input.full >= FULL_RECEIVES_MIN
             && let Some(chunk) = chunks.take_large()
@@ -151,7 +180,7 @@ impl Uring {
         }
         let Some(fd) = &slot.fd else { return };
         let (bits, drained) = (Token::new(conn, Lane::Recv).bits(), slot.input.drained);
-        let single = want == Want::Copy || self.larder.is_short();
+        let single = want == Ask::Copy || self.larder.is_short();
         let burst = if slot.input.wide > 0 { BUNDLE_LEN } else { 0 };
         slot.input.armed = match self.depth {
             Depth::Multishot if !single => {
@@ -188,7 +217,7 @@ impl Uring {
         match slot.input.armed {
             Armed::Off => false,
             Armed::Hungry => {
-                (slot.input.armed, slot.input.ask) = (Armed::Off, None);
+                (slot.input.armed, slot.input.ask) = (Armed::Off, Ask::Nothing);
                 self.hungry.retain(|&other| other != conn);
                 self.fail(conn, Lane::Recv, libc::ECANCELED, None);
                 false
@@ -254,14 +283,14 @@ impl Uring {
     /// Bytes came: for whoever asks, or to wait here. Nothing waits while somebody asks.
     fn arrived(&mut self, conn: ConnId, mut load: Load, chunks: &mut Chunks) -> Option<Event> {
         let slot = tenant(&mut self.slots, conn)?;
-        if slot.closing.is_some() {
+        if slot.input.closing.is_some() {
             chunks.give_load(load);
             return None;
         }
-        let event = match slot.input.ask.take() {
-            None => None,
-            Some(Want::Copy) => chunks.take_first(&mut load).map(Load::Chunk).map(Event::Received),
-            Some(_) => return Some(Event::Received(load)),
+        let event = match std::mem::take(&mut slot.input.ask) {
+            Ask::Nothing => None,
+            Ask::Copy => chunks.take_first(&mut load).map(Load::Chunk).map(Event::Received),
+            Ask::Chain => return Some(Event::Received(load)),
         };
         if !load.is_empty() {
             let ahead = slot.input.ahead.get_or_insert_with(|| spare(&mut self.spares));
@@ -281,7 +310,7 @@ impl Uring {
     /// The stream is over, or the receive was cancelled.
     fn ended(&mut self, conn: ConnId, end: Result<(), i32>) -> Option<Event> {
         let input = &mut tenant(&mut self.slots, conn)?.input;
-        if input.ask.take().is_some() {
+        if std::mem::take(&mut input.ask) != Ask::Nothing {
             return Some(ended(end));
         }
         // A cancel that finds nobody who asks was for something else.
@@ -294,9 +323,11 @@ impl Uring {
 
     fn found_no_buffer(&mut self, conn: ConnId) -> Option<Event> {
         let input = &mut tenant(&mut self.slots, conn)?.input;
-        input.ask?;
+        if input.ask == Ask::Nothing {
+            return None;
+        }
         if input.cancelled {
-            input.ask = None;
+            input.ask = Ask::Nothing;
             return Some(ended(Err(libc::ECANCELED)));
         }
         input.armed = Armed::Hungry;
