@@ -65,6 +65,10 @@ pub const PIPE_BYTES_MIN: usize = 64 * 1024;
 /// tunnels; slow readers can keep them all, and then the others copy.
 pub const PIPES_MAX: usize = 32;
 
+/// Kernel threads that one ring may have for splices of `splice linked`. Unbounded, a thousand idle
+/// tunnels were seen to make two thousand; more than a few only take turns on a worker's CPU.
+pub const LINK_WORKERS_MAX: u32 = 4;
+
 /// Buffers by which a turn of the epoll engine may make the pool grow. A burst of messages is read
 /// as fast as the base comes home; only sends that stay blocked turn after turn make the pool grow
 /// to its bound. (io_uring's ring is kept an eighth full for the same reason.)

@@ -58,9 +58,7 @@ impl Pipes {
     /// # Errors
     /// The errno of a connection that broke.
     pub(super) fn fill(&mut self, from: BorrowedFd<'_>) -> Result<Filled, i32> {
-        let Some(number) = self.free.pop().or_else(|| self.open()) else {
-            return Ok(Filled::NoPipe);
-        };
+        let Some(number) = self.empty() else { return Ok(Filled::NoPipe) };
         let outcome = self.channel(number).map_or(Err(libc::EINVAL), |channel| channel.fill(from));
         if let Ok(len) = outcome
             && len > 0
@@ -76,6 +74,29 @@ impl Pipes {
             Err(libc::EINVAL | libc::EOPNOTSUPP) => Ok(Filled::NoPipe),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Lends an empty pipe for a ring to fill and drain by itself; [`settle`](Self::settle) takes
+    /// it back.
+    pub(super) fn reserve(&mut self) -> Option<u32> {
+        let number = self.empty()?;
+        self.lent += 1;
+        Some(number)
+    }
+
+    /// What a ring has left in a pipe that was reserved.
+    pub(super) fn settle(&mut self, number: u32, left: usize) -> Load {
+        self.after_send(Load::Pipe(Pipe::new(number, left)))
+    }
+
+    /// The two ends of a pipe: read from, written to.
+    pub(super) fn ends(&self, number: u32) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
+        self.channel(number).map(Channel::ends)
+    }
+
+    /// What one transfer into a pipe may bring.
+    pub(super) fn bytes(&self, number: u32) -> usize {
+        self.channel(number).map_or(0, Channel::bytes)
     }
 
     /// Moves bytes of a pipe into a socket; how many.
@@ -116,6 +137,11 @@ impl Pipes {
 
     fn channel(&self, number: u32) -> Option<&Channel> {
         self.channels.get(number as usize)?.as_ref()
+    }
+
+    /// The number of an empty pipe.
+    fn empty(&mut self) -> Option<u32> {
+        self.free.pop().or_else(|| self.open())
     }
 
     /// Makes a pipe, if there may be another and the system has the descriptors.

@@ -12,6 +12,7 @@
 //!
 //! Deliberately absent: timeouts, retries, and choosing what to do next.
 
+mod carry;
 mod gather;
 mod larder;
 mod listener;
@@ -23,12 +24,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::SockAddr;
 
+use self::carry::{Half, Link};
 use self::gather::Gather;
 use self::larder::Larder;
 use self::listener::{Ask, Listener, Multishot};
 pub use self::receive::Depth;
 use self::receive::{Ahead, Input};
 use super::Engine;
+use super::pipes::Pipes;
 use super::probe::SetupError;
 use super::spin::{Spinner, Spins};
 use crate::clock::{Instant, Now};
@@ -38,7 +41,7 @@ use crate::conn::{
 };
 use crate::limits::{
     BUFFER_RING_ENTRIES, CHUNK_BYTES, CHUNKS_BASE, COMPLETION_ENTRIES_MIN, EVENTS_PER_TURN,
-    JOIN_MS_MAX, LARGE_CHUNK_BYTES, SUBMISSION_ENTRIES,
+    JOIN_MS_MAX, LARGE_CHUNK_BYTES, LINK_WORKERS_MAX, PIPES_MAX, SUBMISSION_ENTRIES,
 };
 use crate::sys::buffer_ring::BufferRing;
 use crate::sys::clock;
@@ -83,6 +86,11 @@ pub struct Uring {
     /// Memory of read-aheads, to be used again.
     #[allow(clippy::vec_box, reason = "the boxes move into slots, which are to stay small")]
     spares: Vec<Box<Ahead>>,
+    pipes: Pipes,
+    /// Pairs of splices in the kernel.
+    links: Vec<Link>,
+    /// By slot, whom a linked receive is for; empty where none is asked for.
+    sinks: Vec<ConnId>,
     spinner: Spinner,
     now: Now,
 }
@@ -103,6 +111,7 @@ enum SendLane {
     Idle,
     /// The address stays in place until the kernel is done with it.
     Connect(#[allow(dead_code, reason = "owned for the kernel")] Box<SockAddr>),
+    /// A write, or, for a load in a pipe, a poll that says when there is room for it.
     Send(Load),
     /// A load in several pieces.
     Gather(Box<Gather>),
@@ -146,6 +155,8 @@ impl Uring {
         let mut ring = Ring::new(SUBMISSION_ENTRIES, completions, BUFFER_RING_ENTRIES)
             .map_err(|(step, errno)| SetupError::new(step, errno))?;
         let depth = Depth::probe(&mut ring).min(depth);
+        // Only `splice linked` needs them. Where the kernel does not know a bound, it has its own.
+        let _ = ring.bound_workers(LINK_WORKERS_MAX);
         let mailbox = Bell::of(mailbox).map_err(|errno| SetupError::new("dup", errno))?;
         ring.poll_readable(mailbox.as_fd(), MAILBOX);
         // A sandbox that knows only the set-up call shows here, not in the first turn.
@@ -164,6 +175,9 @@ impl Uring {
             // become more.
             gathers: (0..CHUNKS_BASE / 2).map(|_| Gather::new()).collect(),
             spares: (0..CHUNKS_BASE).map(|_| receive::spare_new()).collect(),
+            pipes: Pipes::new(),
+            links: Vec::with_capacity(PIPES_MAX),
+            sinks: Vec::new(),
             spinner: Spinner::new(spin),
             now: clock::now(),
         })
@@ -244,6 +258,9 @@ impl Uring {
         let Some(fd) = &slot.fd else {
             return self.fail(conn, Lane::Send, libc::ENOTCONN, Some(load));
         };
+        if matches!(load, Load::Pipe(_)) {
+            return self.send_pipe(conn, load);
+        }
         let bits = Token::new(conn, Lane::Send).bits();
         if matches!(load, Load::Chain(_)) {
             let mut gather = self.gathers.pop().unwrap_or_else(Gather::new);
@@ -271,6 +288,9 @@ impl Uring {
             SendLane::Idle => return None,
             SendLane::Connect(_) if result >= 0 => return Some(Event::Connected),
             SendLane::Connect(_) => return Some(Event::Failed { errno: -result, load: None }),
+            SendLane::Send(load @ Load::Pipe(_)) if result >= 0 => {
+                return self.try_drain(conn, load);
+            }
             SendLane::Send(load) => load,
             SendLane::Gather(mut gather) => {
                 let load = gather.take();
@@ -325,7 +345,7 @@ impl Uring {
 
     /// Closes, unless a multishot operation still holds the socket: then at its end.
     fn close(&mut self, conn: ConnId, reset: bool, chunks: &mut Chunks) {
-        let mut waits = self.close_recv(conn, chunks);
+        let mut waits = self.close_recv(conn, chunks) || self.is_linked_to(conn);
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
         if let Some(listener) = &mut slot.listener {
             let clients = listener.ahead.drain(..);
@@ -344,6 +364,9 @@ impl Uring {
 
     /// Closes a socket whose `Close` has waited, once the kernel is done with it.
     fn close_if_due(&mut self, conn: ConnId) {
+        if self.is_linked_to(conn) {
+            return;
+        }
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
         let accepts = |listener: &Listener| listener.multishot != Multishot::Off;
         let held = slot.input.in_kernel() || slot.listener.as_deref().is_some_and(accepts);
@@ -366,6 +389,10 @@ impl Uring {
     fn complete(&mut self, done: Done, chunks: &mut Chunks) -> Option<Completion> {
         if done.bits == MAILBOX {
             return self.woken(done);
+        }
+        if let Some((conn, half)) = Half::unpack(done.bits) {
+            let event = self.half_done(conn, half, done.result, chunks)?;
+            return Some(Completion { conn, lane: Lane::Recv, event });
         }
         let (conn, lane) = Token::unpack(done.bits)?;
         let Some(slot) = tenant(&mut self.slots, conn) else {
@@ -528,6 +555,7 @@ impl Engine for Uring {
     fn wait(&mut self, until: Option<Instant>, chunks: &mut Chunks, events: &mut Vec<Completion>) {
         let start = events.len();
         let limit = start + EVENTS_PER_TURN;
+        self.pipes.take_home(chunks);
         loop {
             self.larder.stock(self.ring.buffers(), chunks);
             self.feed();
@@ -553,6 +581,10 @@ impl Engine for Uring {
     fn chunks_lent(&self) -> usize {
         self.larder.available()
     }
+
+    fn pipes_lent(&self) -> usize {
+        self.pipes.lent()
+    }
 }
 
 impl Drop for Uring {
@@ -576,8 +608,10 @@ impl Drop for Uring {
             }
         }
         if self.ring.in_flight() > 0 {
-            // The kernel may still read from loads and addresses: never free them.
+            // The kernel may still read from loads and addresses, and look descriptors up: never
+            // free them.
             std::mem::forget(std::mem::take(&mut self.slots));
+            std::mem::forget(std::mem::replace(&mut self.pipes, Pipes::new()));
         }
         for completion in self.ready.drain(..) {
             if let Event::Accepted(handle) = completion.event {

@@ -11,7 +11,7 @@
 //!
 //! Deliberately absent: which pipe is whose (the engine knows), and any retry but EINTR's.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
@@ -58,6 +58,12 @@ impl Channel {
         self.bytes
     }
 
+    /// The end that is read and the end that is written, for a ring that splices by itself.
+    #[must_use]
+    pub fn ends(&self) -> (BorrowedFd<'_>, BorrowedFd<'_>) {
+        (self.read.as_fd(), self.write.as_fd())
+    }
+
     /// Moves what a socket has into the pipe, which must be empty; zero is the end of the stream.
     ///
     /// # Errors
@@ -102,7 +108,6 @@ pub fn spare_this_thread() {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;

@@ -31,6 +31,9 @@ const MULTISHOT: u16 = 1 << 1;
 /// `IORING_RECVSEND_BUNDLE`: fill several provided buffers at once (Linux 6.10).
 const BUNDLE: u16 = 1 << 4;
 
+/// For descriptors that have no position.
+const NO_OFFSET: i64 = -1;
+
 /// `IORING_ENTER_GETEVENTS`: run deferred work and fill the completion queue.
 const ENTER_GETEVENTS: u32 = 1;
 
@@ -279,6 +282,45 @@ impl Ring {
         let entry = opcode::PollAdd::new(Fd(fd.as_raw_fd()), readable).multi(true).build();
         // SAFETY: the operation touches no memory of ours.
         unsafe { self.push(entry.user_data(bits)) };
+    }
+
+    /// Reports once when the descriptor is ready for one of these events of `poll(2)`.
+    pub fn poll_once(&mut self, fd: BorrowedFd<'_>, events: i16, bits: u64) {
+        let events = u32::from(events.unsigned_abs());
+        let entry = opcode::PollAdd::new(Fd(fd.as_raw_fd()), events).build();
+        // SAFETY: the operation touches no memory of ours.
+        unsafe { self.push(entry.user_data(bits)) };
+    }
+
+    /// Moves up to `len` bytes between two descriptors, one of them a pipe, without waiting. With
+    /// `leads` the next submission begins when this one has ended, in whatever way; should the two
+    /// reach the kernel apart, they run side by side. The kernel looks both descriptors up when the
+    /// operation begins, so neither may be closed before it has completed.
+    pub fn splice(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        len: u32,
+        leads: bool,
+        bits: u64,
+    ) {
+        let (from, to) = (Fd(from.as_raw_fd()), Fd(to.as_raw_fd()));
+        let flags = if leads { Flags::IO_HARDLINK } else { Flags::empty() };
+        let entry = opcode::Splice::new(from, NO_OFFSET, to, NO_OFFSET, len)
+            .flags(libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK)
+            .build()
+            .flags(flags);
+        // SAFETY: the operation touches no memory of ours.
+        unsafe { self.push(entry.user_data(bits)) };
+    }
+
+    /// Bounds the kernel threads that do what a ring cannot do by itself, splices above all.
+    ///
+    /// # Errors
+    /// The kernel's errno; EINVAL before Linux 5.15.
+    pub fn bound_workers(&self, count: u32) -> Result<(), i32> {
+        let register = self.uring.submitter().register_iowq_max_workers(&mut [count; 2]);
+        register.map_err(|error| errno(&error))
     }
 
     /// Cancels all operations on a descriptor.

@@ -53,11 +53,11 @@ impl Depth {
 #[derive(Debug, Default)]
 pub(super) struct Input {
     /// What the session waits for.
-    ask: Ask,
+    pub(super) ask: Ask,
     /// `Close` was pushed and waits until the kernel is done with the socket: with a reset or not.
     /// Noted here because there is a byte to spare, which saves eight in each connection.
     pub(super) closing: Option<bool>,
-    armed: Armed,
+    pub(super) armed: Armed,
     /// The last receive emptied the socket, so the next one should wait before it tries.
     pub(super) drained: bool,
     /// How many receives in a row have filled a chunk and left more.
@@ -65,27 +65,33 @@ pub(super) struct Input {
     /// For so many receives more it is offered several buffers.
     wide: u8,
     /// `Cancel` was pushed: a receive that finds no buffer must not go hungry any more.
-    cancelled: bool,
+    pub(super) cancelled: bool,
     /// What came while nobody asked.
     ahead: Option<Box<Ahead>>,
 }
 
 /// A [`Want`] as far as this engine knows the difference: one byte instead of twelve.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Ask {
+pub(super) enum Ask {
     #[default]
     Nothing,
     /// One piece.
     Copy,
     /// As many pieces as come at once.
     Chain,
+    /// In a pipe.
+    Pipe,
+    /// On to the connection's sink.
+    Linked,
 }
 
 impl Ask {
     const fn of(want: Want) -> Self {
         match want {
             Want::Copy => Self::Copy,
-            Want::Chain | Want::Pipe | Want::Linked(_) => Self::Chain,
+            Want::Chain => Self::Chain,
+            Want::Pipe => Self::Pipe,
+            Want::Linked(_) => Self::Linked,
         }
     }
 }
@@ -95,7 +101,7 @@ const _: () = assert!(size_of::<Slot>() <= 80);
 
 /// What the kernel does for a connection.
 #[derive(Debug, Default)]
-enum Armed {
+pub(super) enum Armed {
     #[default]
     Off,
     /// It receives once.
@@ -106,6 +112,10 @@ enum Armed {
     Multishot,
     /// The multishot is being cancelled and has not reported its end.
     Ending,
+    /// It polls, for a receive into a pipe.
+    Watch,
+    /// It splices, from here into a pipe and on.
+    Linked,
     /// Nothing; the receive waits for a buffer in the queue of the hungry.
     Hungry,
 }
@@ -151,6 +161,10 @@ impl Uring {
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
         slot.input.ask = Ask::of(want);
         slot.input.cancelled = false;
+        if let Want::Linked(sink) = want {
+            self.note_sink(conn, sink);
+        }
+        let Some(slot) = tenant(&mut self.slots, conn) else { return };
         if let Some(event) = slot.input.next_ahead(chunks) {
             slot.input.ask = Ask::Nothing;
             self.spare_ahead(conn);
@@ -161,8 +175,15 @@ impl Uring {
         }
     }
 
-    /// Lets the kernel receive, unless others wait for a buffer already.
+    /// Lets the kernel do what brings the bytes in the way wished for.
     fn arm(&mut self, conn: ConnId, chunks: &mut Chunks) {
+        if !self.arm_carrier(conn) {
+            self.arm_copy(conn, chunks);
+        }
+    }
+
+    /// Lets the kernel receive, unless others wait for a buffer already.
+    pub(super) fn arm_copy(&mut self, conn: ConnId, chunks: &mut Chunks) {
         let Some(slot) = tenant(&mut self.slots, conn) else { return };
         let want = slot.input.ask;
         if want == Ask::Nothing {
@@ -183,8 +204,10 @@ impl Uring {
         let single = want == Ask::Copy || self.larder.is_short();
         let burst = if slot.input.wide > 0 { BUNDLE_LEN } else { 0 };
         slot.input.armed = match self.depth {
+            // Never poll first: when bytes and a reset were there before, the kernel (6.18) would
+            // report the bytes, wait for news, and none would come.
             Depth::Multishot if !single => {
-                self.ring.recv_bundle(fd.as_fd(), burst, READ_AHEAD_BYTES, drained, bits);
+                self.ring.recv_bundle(fd.as_fd(), burst, READ_AHEAD_BYTES, false, bits);
                 Armed::Multishot
             }
             Depth::Bundle if !single && burst > 0 => {
@@ -226,7 +249,11 @@ impl Uring {
                 slot.input.armed = Armed::Ending;
                 true
             }
-            Armed::Once | Armed::Large(_) | Armed::Ending => true,
+            Armed::Linked => {
+                self.cancel_link(conn);
+                true
+            }
+            Armed::Once | Armed::Large(_) | Armed::Ending | Armed::Watch => true,
         }
     }
 
@@ -255,6 +282,9 @@ impl Uring {
     ) -> Option<Event> {
         let slot = tenant(&mut self.slots, conn)?;
         let input = &mut slot.input;
+        if matches!(input.armed, Armed::Watch) {
+            return self.watched(conn, done, chunks);
+        }
         input.drained = !done.socket_nonempty();
         let full = !input.drained && usize::try_from(done.result).is_ok_and(|n| n >= CHUNK_BYTES);
         input.full = if full { input.full.saturating_add(1) } else { 0 };
@@ -290,7 +320,7 @@ impl Uring {
         let event = match std::mem::take(&mut slot.input.ask) {
             Ask::Nothing => None,
             Ask::Copy => chunks.take_first(&mut load).map(Load::Chunk).map(Event::Received),
-            Ask::Chain => return Some(Event::Received(load)),
+            Ask::Chain | Ask::Pipe | Ask::Linked => return Some(Event::Received(load)),
         };
         if !load.is_empty() {
             let ahead = slot.input.ahead.get_or_insert_with(|| spare(&mut self.spares));
