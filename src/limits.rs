@@ -55,7 +55,8 @@ pub const BULK_PROOF: u8 = 4;
 /// is drained faster than it fills sees short receives now and then.
 pub const BULK_QUIET: u8 = 8;
 
-/// Bytes of one pipe, if the system allows it.
+/// Bytes of one pipe, if the system allows it. 64 KB take up to twice the CPU; 1 MB takes a tenth
+/// less, but slow readers may keep what pipes hold (`docs/DECISIONS.md`).
 pub const PIPE_BYTES: usize = 256 * 1024;
 
 /// The least a pipe is asked to hold: the kernel's own default of 16 pages.

@@ -8,7 +8,7 @@ use nix::unistd::{Gid, Group, Pid, Uid, User};
 
 use crate::config::model::{Affinity, EngineChoice, Process, Spin, Workers};
 use crate::engine::probe::{self, Chosen};
-use crate::limits::DESCRIPTORS_BESIDE;
+use crate::limits::{DESCRIPTORS_BESIDE, PIPES_MAX};
 
 /// Sets `worker_rlimit_nofile`, or raises the soft limit as far as the workers need and the hard
 /// limit allows: all workers share one process here, so the usual 1024 would starve them.
@@ -16,7 +16,9 @@ use crate::limits::DESCRIPTORS_BESIDE;
 pub fn raise_descriptors(process: &Process, workers: usize) -> Vec<String> {
     let mut notes = Vec::new();
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return notes };
-    let all = workers.saturating_mul(process.worker_connections);
+    // Each pipe of a pool has two ends.
+    let each = process.worker_connections.saturating_add(2 * PIPES_MAX);
+    let all = workers.saturating_mul(each);
     let need = u64::try_from(all).unwrap_or(u64::MAX).saturating_add(DESCRIPTORS_BESIDE);
     let mut have = soft;
     if let Some(wanted) = process.rlimit_nofile {
