@@ -194,6 +194,11 @@ impl Tunnel {
         deadlines: &mut Deadlines,
         io: &mut Io<'_>,
     ) -> Option<Reason> {
+        if load.is_empty() && self.pump_into(side).is_done() {
+            // The last direction: the close that follows ends the far stream as a shutdown would.
+            io.give(load);
+            return Some(self.first_end.unwrap_or(Reason::Closed(party(side))));
+        }
         self.count_received(side, load.len());
         let (far, policy) = (self.conn(side.other()), self.terms.carrier);
         if self.pump_from(side).received(load, far, policy, io) {
