@@ -45,8 +45,9 @@ pub trait Engine {
     /// Closes a socket that found no slot, with RST.
     fn discard(&mut self, handle: Handle);
 
-    /// Applies `TCP_NODELAY` to a client's connection; does nothing on a unix socket.
-    fn set_nodelay(&mut self, conn: ConnId);
+    /// Takes away the `TCP_NODELAY` that a client has from its listener; does nothing on a unix
+    /// socket.
+    fn clear_nodelay(&mut self, conn: ConnId);
 
     /// Takes an operation for a connection whose lane is free.
     fn push(&mut self, conn: ConnId, op: Op, chunks: &mut Chunks);

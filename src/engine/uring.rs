@@ -531,9 +531,9 @@ impl Engine for Uring {
         socket::close(socket::from_handle(handle), true);
     }
 
-    fn set_nodelay(&mut self, conn: ConnId) {
+    fn clear_nodelay(&mut self, conn: ConnId) {
         if let Some(Slot { fd: Some(fd), .. }) = self.slot(conn) {
-            socket::set_nodelay(fd.as_fd());
+            socket::clear_nodelay(fd.as_fd());
         }
     }
 

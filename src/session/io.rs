@@ -45,8 +45,8 @@ pub struct Io<'a> {
     pub stats: &'a mut Stats,
     /// Randomness for jitter.
     pub prng: &'a mut Prng,
-    /// Client connections that want `TCP_NODELAY`.
-    pub nodelay: &'a mut Vec<ConnId>,
+    /// Client connections that are to lose their `TCP_NODELAY`.
+    pub delayed: &'a mut Vec<ConnId>,
     /// True exactly while the worker finishes what is in flight: nothing is kept alive.
     pub draining: bool,
 }

@@ -98,9 +98,10 @@ impl Http {
             let protocol = upgrade::asked(&head, body, &settings.upgrade_allow)?;
             Ok((Upload::new(body, max)?, protocol))
         });
-        // An answer may leave in several pieces, and a tunnel in many: none should wait for an ACK.
-        if settings.tcp_nodelay && self.facts.requests == 1 {
-            io.nodelay.push(self.client);
+        // Clients come without the delay: an answer may leave in several pieces, and a tunnel in
+        // many, and none should wait for an ACK.
+        if !settings.tcp_nodelay && self.facts.requests == 1 {
+            io.delayed.push(self.client);
         }
         let keep_alive = head.keeps_alive()
             && settings.keepalive_timeout_ms > 0

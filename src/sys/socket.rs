@@ -229,10 +229,10 @@ pub fn local(fd: BorrowedFd<'_>) -> Option<Addr> {
     SockRef::from(&fd).local_addr().ok().map(|from| addr(&from))
 }
 
-/// Sets `TCP_NODELAY`. A unix socket has no such option and a dead one does not need it, so
-/// failing is fine.
-pub fn set_nodelay(fd: BorrowedFd<'_>) {
-    let _ = SockRef::from(&fd).set_tcp_nodelay(true);
+/// Takes away the `TCP_NODELAY` that a client inherited from its listener. A unix socket has no
+/// such option and a dead one does not need it, so failing is fine.
+pub fn clear_nodelay(fd: BorrowedFd<'_>) {
+    let _ = SockRef::from(&fd).set_tcp_nodelay(false);
 }
 
 /// Makes the coming close send RST and forget what is unsent.

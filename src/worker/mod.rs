@@ -111,7 +111,7 @@ pub struct Worker<E: Engine> {
     idle_again: Instant,
     events: Vec<Completion>,
     ops: Ops,
-    nodelay: Vec<ConnId>,
+    delayed: Vec<ConnId>,
     due: Vec<u32>,
 }
 
@@ -166,7 +166,7 @@ impl<E: Engine> Worker<E> {
             idle_again: now.mono,
             events: Vec::with_capacity(EVENTS_PER_TURN),
             ops: Ops::with_capacity(OPS_PER_TURN),
-            nodelay: Vec::new(),
+            delayed: Vec::new(),
             due: Vec::new(),
         }
     }
@@ -330,8 +330,8 @@ impl<E: Engine> Worker<E> {
     }
 
     fn submit(&mut self) {
-        for conn in self.nodelay.drain(..) {
-            self.engine.set_nodelay(conn);
+        for conn in self.delayed.drain(..) {
+            self.engine.clear_nodelay(conn);
         }
         for (conn, op) in self.ops.drain(..) {
             self.engine.push(conn, op, &mut self.chunks);
@@ -445,7 +445,7 @@ impl<E: Engine> Worker<E> {
             logs: &mut self.logs,
             stats: &mut self.stats,
             prng: &mut self.prng,
-            nodelay: &mut self.nodelay,
+            delayed: &mut self.delayed,
             draining: self.stage != Stage::Serving,
         };
         act(session, &mut io);

@@ -121,7 +121,7 @@ fn accept<W: World>(stage: &mut Stage<W>, family: Family) {
         (Family::Unix, Addr::Unix(path)) => assert!(path.is_empty(), "an unnamed peer"),
         (_, other) => panic!("the peer is {other}"),
     }
-    stage.world.engine().set_nodelay(conn);
+    stage.world.engine().clear_nodelay(conn);
     stage.push(conn, Op::Recv(Want::Copy));
     stage.peer_writes(peer, b"hello");
     stage.expect(conn, Lane::Recv);

@@ -131,8 +131,8 @@ impl Engine for Planted {
         self.sim.discard(handle);
     }
 
-    fn set_nodelay(&mut self, conn: ConnId) {
-        self.sim.set_nodelay(conn);
+    fn clear_nodelay(&mut self, conn: ConnId) {
+        self.sim.clear_nodelay(conn);
     }
 
     fn push(&mut self, conn: ConnId, op: Op, chunks: &mut Chunks) {

@@ -196,7 +196,7 @@ impl Engine for Sim {
         self.0.borrow_mut().discard(&handle);
     }
 
-    fn set_nodelay(&mut self, _conn: ConnId) {}
+    fn clear_nodelay(&mut self, _conn: ConnId) {}
 
     fn push(&mut self, conn: ConnId, op: Op, chunks: &mut Chunks) {
         self.0.borrow_mut().push(conn, op, chunks);
