@@ -149,7 +149,10 @@ fn is_stale(path: &Path, addr: &SockAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::conn::ConnectTo;
 
     #[test]
     fn a_stale_unix_file_is_replaced_and_a_living_one_is_not() {
@@ -179,6 +182,27 @@ mod tests {
         let addr = bound(&first).unwrap();
         let _second = listen(&addr, &options).unwrap();
         assert!(listen(&addr, &ListenOptions::default()).is_err());
+    }
+
+    #[test]
+    fn a_handshake_ends_with_the_first_bytes() {
+        let listener =
+            listen(&Addr::Inet("127.0.0.1:0".parse().unwrap()), &ListenOptions::default()).unwrap();
+        let to = ConnectTo { addr: bound(&listener).unwrap(), keepalive: false, nodelay: true };
+        // The ACK leaves by itself after 200 ms: a test that is kept waiting says nothing.
+        for _ in 0..5 {
+            let start = Instant::now();
+            let client = socket::for_connecting(&to).unwrap();
+            socket::connect(client.as_fd(), &socket::sockaddr(&to.addr).unwrap()).unwrap();
+            let early = socket::accept(listener.as_fd());
+            if start.elapsed() > Duration::from_millis(100) {
+                continue;
+            }
+            assert_eq!(early.err(), Some(libc::EAGAIN), "the ACK waits for the bytes");
+            assert_eq!(socket::send(client.as_fd(), b"x"), Ok(1));
+            assert!(socket::accept(listener.as_fd()).is_ok());
+            return;
+        }
     }
 
     #[test]
