@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 
 use crate::conn::Addr;
 use crate::http::variables::Template;
-use crate::limits::{BULK_PROOF, BULK_QUIET, BULK_RECEIVE_BYTES};
+use crate::limits::{BULK_PROOF, BULK_QUIET, BULK_RECEIVE_BYTES, QUIET_RECEIVE_BYTES};
 
 /// An index into [`Config::servers`].
 pub type ServerId = usize;
@@ -343,14 +343,20 @@ pub struct Bulk {
     pub bytes: u32,
     /// So many large ones in a row make a direction bulk.
     pub proof: u8,
-    /// So many others in a row end it.
+    /// A receive of fewer bytes is a small one.
+    pub small: u32,
+    /// So many small ones in a row end it.
     pub quiet: u8,
 }
 
 impl Bulk {
     /// By measurement.
-    pub const DEFAULT: Self =
-        Self { bytes: BULK_RECEIVE_BYTES, proof: BULK_PROOF, quiet: BULK_QUIET };
+    pub const DEFAULT: Self = Self {
+        bytes: BULK_RECEIVE_BYTES,
+        proof: BULK_PROOF,
+        small: QUIET_RECEIVE_BYTES,
+        quiet: BULK_QUIET,
+    };
 }
 
 /// `add_header`.

@@ -3,10 +3,10 @@
 //!
 //! Copying is cheapest for messages, a pipe for bulk (`docs/DECISIONS.md` has the table). With
 //! `splice auto` a direction begins with copies, is promoted to pipes after receives in a row that
-//! were large, and demoted after receives in a row that were not. A carrier is only what the *next*
-//! receive is asked to use: what is in hand is written first, in whatever it came, so a switch can
-//! neither lose nor reorder a byte. Deliberately absent: how a carrier moves anything (the engine
-//! knows), and clocks.
+//! were large, and demoted after receives in a row that were small. A carrier is only what the
+//! *next* receive is asked to use: what is in hand is written first, in whatever it came, so a
+//! switch can neither lose nor reorder a byte. Deliberately absent: how a carrier moves anything
+//! (the engine knows), and clocks.
 
 use crate::config::model::{Bulk, Settings, Splice};
 use crate::conn::{ConnId, Want};
@@ -49,15 +49,16 @@ impl Carrier {
 
     /// Takes note of a receive of `len` bytes.
     pub(super) const fn received(&mut self, len: usize, policy: CarrierPolicy) {
-        let large = len >= policy.bulk.bytes as usize;
-        if large == self.bulk {
-            self.run = 0;
-            return;
-        }
-        self.run += 1;
-        let enough = if self.bulk { policy.bulk.quiet } else { policy.bulk.proof };
+        let Bulk { bytes, proof, small, quiet } = policy.bulk;
+        // Two thresholds: a pipe that is drained faster than it fills brings less at a time than a
+        // copy did, and the stream is bulk none the less.
+        let (speaks, enough) = match self.bulk {
+            false => (len >= bytes as usize, proof),
+            true => (len < small as usize, quiet),
+        };
+        self.run = if speaks { self.run + 1 } else { 0 };
         if self.run >= enough {
-            *self = Self { bulk: large, run: 0 };
+            *self = Self { bulk: !self.bulk, run: 0 };
         }
     }
 }
@@ -67,8 +68,10 @@ mod tests {
     use super::*;
 
     const SINK: ConnId = ConnId::new(3, 1);
-    const AUTO: CarrierPolicy =
-        CarrierPolicy { splice: Splice::Auto, bulk: Bulk { bytes: 100, proof: 3, quiet: 2 } };
+    const AUTO: CarrierPolicy = CarrierPolicy {
+        splice: Splice::Auto,
+        bulk: Bulk { bytes: 100, proof: 3, small: 50, quiet: 2 },
+    };
 
     /// The wants after each of these receives.
     fn wants(policy: CarrierPolicy, lens: &[usize]) -> Vec<Want> {
@@ -87,9 +90,9 @@ mod tests {
         assert_eq!(wants(AUTO, &[100, 100, 99, 100, 100]), [copy; 5], "never three in a row");
         assert_eq!(wants(AUTO, &[100, 100, 500]), [copy, copy, pipe]);
         assert_eq!(
-            wants(AUTO, &[100, 100, 100, 1, 100, 1, 1, 100]),
+            wants(AUTO, &[100, 100, 100, 1, 50, 1, 1, 100]),
             [copy, copy, pipe, pipe, pipe, pipe, copy, copy],
-            "two short ones in a row, not two in all"
+            "two small ones in a row, not two in all"
         );
     }
 

@@ -291,5 +291,5 @@ fn carrier(prng: &mut Prng) -> (Splice, Bulk) {
     let mut below = |bound| u8::try_from(prng.below(bound)).unwrap_or(0);
     let (proof, quiet) = (1 + below(2), 1 + below(2));
     let bytes = [1, 40, 700, 3_000][usize::from(below(4))];
-    (splice, Bulk { bytes, proof, quiet })
+    (splice, Bulk { bytes, proof, small: bytes, quiet })
 }

@@ -392,8 +392,8 @@ pub(super) const ROWS: &[Row] = &[
          is cheapest for messages. `pipe` moves them inside the kernel, with `splice(2)` through a \
          pooled pipe, which is cheapest for bulk. `auto` copies, and uses pipes for a direction \
          for as long as it carries bulk. `linked` is `pipe` done by io_uring's own linked \
-         operations; the kernel gives each to a thread, so it costs more and is here for \
-         comparison. With `use epoll;` it is an error; where io_uring is denied, `pipe` takes its \
+         operations; the kernel gives each to a thread, which pays for large transfers at best, \
+         and costs latency. With `use epoll;` it is an error; where io_uring is denied, `pipe` takes its \
          place and the log says so. A pipe is borrowed only while bytes are on their way; when \
          there is none to spare, bytes are copied.",
     )
