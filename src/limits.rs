@@ -48,7 +48,8 @@ pub const LARGE_CHUNKS: usize = 16;
 /// copy by a tenth, and from two of them on a pipe wins; see `docs/DECISIONS.md`.
 pub const BULK_RECEIVE_BYTES: u32 = 32 * 1024;
 
-/// Receives in a row that must have been so large before `splice auto` takes a direction for bulk.
+/// By how many the receives that were so large must prevail before `splice auto` takes a direction
+/// for bulk.
 pub const BULK_PROOF: u8 = 4;
 
 /// A receive of fewer bytes speaks for messages again. A pipe that is drained faster than it fills

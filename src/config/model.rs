@@ -341,7 +341,7 @@ pub enum Splice {
 pub struct Bulk {
     /// A receive of so many bytes is a large one.
     pub bytes: u32,
-    /// So many large ones in a row make a direction bulk.
+    /// So many large ones more than others make a direction bulk.
     pub proof: u8,
     /// A receive of fewer bytes is a small one.
     pub small: u32,

@@ -2,8 +2,8 @@
 //! proven to be.
 //!
 //! Copying is cheapest for messages, a pipe for bulk (`docs/DECISIONS.md` has the table). With
-//! `splice auto` a direction begins with copies, is promoted to pipes after receives in a row that
-//! were large, and demoted after receives in a row that were small. A carrier is only what the
+//! `splice auto` a direction begins with copies, is promoted to pipes when large receives prevail,
+//! and demoted after receives in a row that were small. A carrier is only what the
 //! *next* receive is asked to use: what is in hand is written first, in whatever it came, so a
 //! switch can neither lose nor reorder a byte. Deliberately absent: how a carrier moves anything
 //! (the engine knows), and clocks.
@@ -31,7 +31,7 @@ impl CarrierPolicy {
 pub(super) struct Carrier {
     /// True exactly while the stream counts as bulk.
     bulk: bool,
-    /// Receives in a row that spoke for the other state.
+    /// Receives that spoke for the other state, less those that did not; in a row, for messages.
     run: u8,
 }
 
@@ -56,7 +56,13 @@ impl Carrier {
             false => (len >= bytes as usize, proof),
             true => (len < small as usize, quiet),
         };
-        self.run = if speaks { self.run + 1 } else { 0 };
+        self.run = match (speaks, self.bulk) {
+            (true, _) => self.run + 1,
+            // One that is cut short, by the bound on reading ahead or by chance, is no proof to the
+            // contrary: it takes one step back.
+            (false, false) => self.run.saturating_sub(1),
+            (false, true) => 0,
+        };
         if self.run >= enough {
             *self = Self { bulk: !self.bulk, run: 0 };
         }
@@ -87,7 +93,8 @@ mod tests {
     fn bulk_is_promoted_and_quiet_is_demoted() {
         let (copy, pipe) = (Want::Chain, Want::Pipe);
         assert_eq!(Carrier::default().want(AUTO, SINK), copy);
-        assert_eq!(wants(AUTO, &[100, 100, 99, 100, 100]), [copy; 5], "never three in a row");
+        assert_eq!(wants(AUTO, &[100, 99, 100, 99, 100, 99]), [copy; 6], "never three more");
+        assert_eq!(wants(AUTO, &[100, 100, 99, 100, 100]), [copy, copy, copy, copy, pipe]);
         assert_eq!(wants(AUTO, &[100, 100, 500]), [copy, copy, pipe]);
         assert_eq!(
             wants(AUTO, &[100, 100, 100, 1, 50, 1, 1, 100]),

@@ -61,6 +61,26 @@ impl BufferRing {
         self.entries
     }
 
+    /// Where the next buffer will be published.
+    #[must_use]
+    pub const fn position(&self) -> u16 {
+        self.tail & (self.entries - 1)
+    }
+
+    /// How long the buffer at a position is. The kernel (6.18) shortens the description of one that
+    /// it offers to a bundle with a bound, and leaves it so when the receive brings nothing: whoever
+    /// is served next gets the shorter one.
+    #[must_use]
+    pub fn len_at(&self, position: u16) -> usize {
+        let index = usize::from(position & (self.entries - 1));
+        // SAFETY: `index < entries`, so the entry lies inside the mapping.
+        let entry = unsafe { self.memory.as_ptr().add(index) };
+        // SAFETY: the entry is initialised: a position is known from a publication. The kernel may
+        // write to it, hence not through a reference, and not once its buffer was handed out.
+        let len = unsafe { std::ptr::read_volatile(&raw const *entry) }.len();
+        len as usize
+    }
+
     /// Gives a buffer to the kernel under a number.
     ///
     /// # Safety

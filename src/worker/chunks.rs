@@ -101,7 +101,9 @@ impl Chunks {
     /// comes near this bound only if all of them are chosen before it is felt.
     #[must_use]
     pub fn for_connections(count: usize) -> Self {
-        let ahead = READ_AHEAD_BYTES as usize / CHUNK_BYTES;
+        // Messages of a little more than half a chunk do not share one, and what was read ahead
+        // may be in hand while as much again is.
+        let ahead = 4 * READ_AHEAD_BYTES as usize / CHUNK_BYTES;
         let max = CHUNKS_BASE + count * (CHAIN_CHUNKS_MAX + ahead);
         Self::new(CHUNKS_BASE, max).with_large(LARGE_CHUNKS)
     }

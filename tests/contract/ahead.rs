@@ -2,7 +2,7 @@
 //! them already, and nobody can tell.
 
 use upsplice::conn::{ConnId, Event, Lane, Op, Want};
-use upsplice::limits::CHUNK_BYTES;
+use upsplice::limits::{CHUNK_BYTES, READ_AHEAD_BYTES};
 
 use crate::scenarios::{POOL, Scenario};
 use crate::stage::Stage;
@@ -19,6 +19,10 @@ pub(crate) fn all<W: World>() -> Vec<Scenario<W>> {
         scenario("a reset between two asks", reset_behind::<W>),
         scenario("close with bytes ahead", close_with_bytes::<W>),
         scenario("cancel behind the last ask", cancel_behind::<W>),
+        Scenario {
+            pool: (64, 256),
+            ..scenario("an end near the bound on reading ahead", near_bound)
+        },
         Scenario { pool: (4, 4), ..scenario("more than the pool between two asks", flood::<W>) },
     ]
 }
@@ -131,6 +135,34 @@ fn cancel_behind<W: World>(stage: &mut Stage<W>) {
     stage.peer_writes(peer, b"after it");
     ask_for(stage, conn, b"after it", Want::Chain);
     stage.close(conn, false);
+}
+
+/// Streams as much as was given, in pieces that are asked for one by one.
+fn stream<W: World>(stage: &mut Stage<W>, conn: ConnId, peer: Peer, bytes: &[u8], piece: usize) {
+    for piece in bytes.chunks(piece) {
+        stage.peer_writes(peer, piece);
+        ask_for(stage, conn, piece, Want::Chain);
+    }
+}
+
+/// A kernel shortened a buffer that it had offered to the last bytes before the bound, and left it
+/// so for another connection when the stream ended there instead.
+fn near_bound<W: World>(stage: &mut Stage<W>) {
+    let bound = READ_AHEAD_BYTES as usize;
+    let (other, other_peer) = begun(stage);
+    stream(stage, other, other_peer, &pattern(bound + 1), 40_000);
+    for left in [1, 700, 5_000, 16_000] {
+        let (conn, peer) = begun(stage);
+        stream(stage, conn, peer, &pattern(bound - b"first".len()), 40_000);
+        stream(stage, conn, peer, &pattern(bound - left), 10_000);
+        stage.world.peer_shutdown(peer);
+        stage.ask(conn, Op::Recv(Want::Chain));
+        stage.close(conn, false);
+        let bytes = pattern(60_000);
+        stage.peer_writes(other_peer, &bytes);
+        ask_for(stage, other, &bytes, Want::Chain);
+    }
+    stage.close(other, false);
 }
 
 fn flood<W: World>(stage: &mut Stage<W>) {

@@ -23,6 +23,8 @@ impl Epoll {
         let grown = || (self.growth > 0).then(|| chunks.take()).flatten();
         let Some(first) = free.or_else(grown) else {
             *step = Step::Hungry;
+            // What the system did not give once it will not give again in the same turn.
+            self.growth = 0;
             return self.hungry.push_back(conn);
         };
         let offered = if *way == Way::Copy || slot.wide == 0 { 1 } else { CHAIN_CHUNKS_MAX };

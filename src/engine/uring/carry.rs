@@ -249,6 +249,10 @@ impl Uring {
                 load.advance(count);
                 Some(Event::Sent(self.pipes.after_send(load)))
             }
+            // A cancel that came before finds no poll, so there must not be another.
+            Err(libc::EAGAIN) if slot.input.cancelled => {
+                Some(Event::Failed { errno: libc::ECANCELED, load: Some(load) })
+            }
             Err(libc::EAGAIN) => {
                 let bits = Token::new(conn, Lane::Send).bits();
                 self.ring.poll_once(fd.as_fd(), libc::POLLOUT, bits);

@@ -20,6 +20,9 @@ pub(super) struct Larder {
     /// The number that was provided after each. It stays true until that one is provided again,
     /// which is after its completion.
     next: Vec<u16>,
+    /// Where in the ring each is provided. A position is used again after as many publications as
+    /// there are numbers, which is after its completion.
+    position: Vec<u16>,
     /// The number provided last.
     last: u16,
     /// Fewer provided chunks than this make the pool grow; from the pool's own size, once known.
@@ -33,6 +36,7 @@ impl Larder {
             chunks: vec![None; entries.into()],
             vacant: (0..entries).rev().collect(),
             next: vec![0; entries.into()],
+            position: vec![0; entries.into()],
             last: 0,
             low: None,
         }
@@ -76,14 +80,21 @@ impl Larder {
     /// Takes back what the kernel filled with `len` bytes, more than none: the chunk under this
     /// number and as many of those provided after it as the bytes need. Empty for a number that is
     /// not provided.
-    pub(super) fn consume(&mut self, number: u16, len: usize, pool: &mut Chunks) -> Load {
+    pub(super) fn consume(
+        &mut self,
+        number: u16,
+        len: usize,
+        ring: &BufferRing,
+        pool: &mut Chunks,
+    ) -> Load {
         let (mut number, mut left, mut load) = (number, len, Load::EMPTY);
         while left > 0 {
             let chunk = self.chunks.get_mut(usize::from(number)).and_then(Option::take);
             debug_assert!(chunk.is_some(), "buffer {number} is not provided, {left} bytes left");
             let Some(id) = chunk else { break };
             self.vacant.push(number);
-            let here = left.min(CHUNK_BYTES);
+            // The kernel may have shortened it, and then went on in the next.
+            let here = left.min(ring.len_at(self.position[usize::from(number)])).min(CHUNK_BYTES);
             let chunk = pool.claim(id, here);
             pool.append(&mut load, chunk);
             left -= here;
@@ -102,6 +113,7 @@ impl Larder {
     fn provide(&mut self, number: u16, ring: &mut BufferRing, address: *mut u8) {
         self.next[usize::from(self.last)] = number;
         self.last = number;
+        self.position[usize::from(number)] = ring.position();
         publish(ring, number, address);
     }
 }

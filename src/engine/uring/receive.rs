@@ -361,6 +361,8 @@ impl Uring {
             return Some(ended(Err(libc::ECANCELED)));
         }
         input.armed = Armed::Hungry;
+        // There were bytes: the next try is made at once, before those who wait for theirs.
+        input.drained = false;
         self.hungry.push_back(conn);
         None
     }
@@ -419,7 +421,7 @@ pub(super) fn provided(
     chunks: &mut Chunks,
 ) -> Load {
     match (done.buffer(), usize::try_from(done.result)) {
-        (Some(number), Ok(len)) if len > 0 => larder.consume(number, len, chunks),
+        (Some(number), Ok(len)) if len > 0 => larder.consume(number, len, ring.buffers(), chunks),
         // The end of the stream, or an error: older kernels spend a buffer on it all the same.
         (Some(number), _) => {
             larder.restock(number, ring.buffers(), chunks);
