@@ -68,8 +68,8 @@ impl BufferRing {
     }
 
     /// How long the buffer at a position is. The kernel (6.18) shortens the description of one that
-    /// it offers to a bundle with a bound, and leaves it so when the receive brings nothing: whoever
-    /// is served next gets the shorter one.
+    /// it offers to a bundle with a bound, and leaves it so when the receive brings nothing:
+    /// whoever is served next gets the shorter one.
     #[must_use]
     pub fn len_at(&self, position: u16) -> usize {
         let index = usize::from(position & (self.entries - 1));

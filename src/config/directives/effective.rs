@@ -393,7 +393,8 @@ pub(super) const ROWS: &[Row] = &[
          pooled pipe, which is cheapest for bulk. `auto` copies, and uses pipes for a direction \
          for as long as it carries bulk. `linked` is `pipe` done by io_uring's own linked \
          operations; the kernel gives each to a thread, which pays for large transfers at best, \
-         and costs latency. With `use epoll;` it is an error; where io_uring is denied, `pipe` takes its \
+         and costs latency. With `use epoll;` it is an error; where io_uring is denied, `pipe` \
+         takes its \
          place and the log says so. A pipe is borrowed only while bytes are on their way; when \
          there is none to spare, bytes are copied.",
     )
