@@ -197,7 +197,7 @@ impl Tunnel {
         if load.is_empty() && self.pump_into(side).is_done() {
             // The last direction: the close that follows ends the far stream as a shutdown would.
             io.give(load);
-            return Some(self.first_end.unwrap_or(Reason::Closed(party(side))));
+            return Some(self.first_end.unwrap_or_else(|| Reason::Closed(party(side))));
         }
         self.count_received(side, load.len());
         let (far, policy) = (self.conn(side.other()), self.terms.carrier);

@@ -77,7 +77,7 @@ impl BufferRing {
         let entry = unsafe { self.memory.as_ptr().add(index) };
         // SAFETY: the entry is initialised: a position is known from a publication. The kernel may
         // write to it, hence not through a reference, and not once its buffer was handed out.
-        let len = unsafe { std::ptr::read_volatile(&raw const *entry) }.len();
+        let len = unsafe { std::ptr::read_volatile(entry) }.len();
         len as usize
     }
 

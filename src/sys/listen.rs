@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(accepted.tcp_keepalive_interval().unwrap(), Duration::from_secs(5));
         assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 3);
         assert!(accepted.tcp_nodelay().unwrap());
-        socket::clear_nodelay((&*accepted).as_fd());
+        socket::clear_nodelay(accepted.as_fd());
         assert!(!accepted.tcp_nodelay().unwrap());
     }
 }
