@@ -67,9 +67,9 @@ impl BufferRing {
         self.tail & (self.entries - 1)
     }
 
-    /// How long the buffer at a position is. The kernel (6.18) shortens the description of one that
-    /// it offers to a bundle with a bound, and leaves it so when the receive brings nothing:
-    /// whoever is served next gets the shorter one.
+    /// How long the buffer at a position is, by the ring. The kernel's source (6.17) lets it
+    /// shorten the entry of a buffer that it offers to a bundle with a bound; an entry left so by a
+    /// receive that brought nothing would be short for whoever is served next. Not seen to happen.
     #[must_use]
     pub fn len_at(&self, position: u16) -> usize {
         let index = usize::from(position & (self.entries - 1));

@@ -145,8 +145,8 @@ fn stream<W: World>(stage: &mut Stage<W>, conn: ConnId, peer: Peer, bytes: &[u8]
     }
 }
 
-/// A kernel shortened a buffer that it had offered to the last bytes before the bound, and left it
-/// so for another connection when the stream ended there instead.
+/// A kernel may shorten a buffer that it offers to the last bytes before the bound. Should it leave
+/// it so when the stream ends there instead, another connection must not notice.
 fn near_bound<W: World>(stage: &mut Stage<W>) {
     let bound = READ_AHEAD_BYTES as usize;
     let (other, other_peer) = begun(stage);
