@@ -1,6 +1,6 @@
 //! Pipes between two sockets: bytes that go through one never come to user space.
 //!
-//! What `splice(2)` does and its manual does not say, seen on 5.10 to 6.18: EAGAIN while filling
+//! What `splice(2)` does and its manual does not say, seen on 6.18: EAGAIN while filling
 //! means "no bytes" *or* "the pipe is full", so a pipe is only filled when it is empty. A pipe has
 //! room for a number of segments rather than of bytes; segments of received packets may be larger
 //! than a page, so it can hold more than its size says, and be full with less. A short transfer

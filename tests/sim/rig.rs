@@ -39,7 +39,7 @@ const TURNS_MAX: usize = 2_000_000;
 pub(crate) struct Guest {
     pub plan: ClientPlan,
     pub peer: Option<PeerId>,
-    arrives: Instant,
+    pub arrives: Instant,
 }
 
 /// One run.
@@ -71,6 +71,11 @@ pub(crate) struct History {
 }
 
 impl Rig {
+    /// Whether clients had to wait for a place, so that idle ones were let go.
+    pub(crate) fn was_full(&self) -> bool {
+        self.worker.stats().get(Counter::WorkerFull) > 0
+    }
+
     pub(crate) fn new(seed: u64, bug: Option<Bug>, trace: bool) -> Self {
         let mut prng = Prng::new(seed ^ 0x7368_6f77);
         let faults = Faults::draw(&mut prng);

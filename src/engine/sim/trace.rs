@@ -69,9 +69,8 @@ fn load(load: &Load, chunks: &Chunks) -> String {
     if let Load::Pipe(pipe) = load {
         return format!("{} bytes in pipe {}", pipe.len(), pipe.number());
     }
-    let bytes = chunks.load_bytes(load);
-    let shown = &bytes[..bytes.len().min(SHOWN_BYTES)];
-    let mut text = format!("{} bytes \"{}", bytes.len(), shown.escape_ascii());
-    let _ = text.write_str(if shown.len() < bytes.len() { "…\"" } else { "\"" });
+    let bytes: Vec<u8> = chunks.pieces(load).flatten().copied().take(SHOWN_BYTES).collect();
+    let mut text = format!("{} bytes \"{}", load.len(), bytes.escape_ascii());
+    let _ = text.write_str(if bytes.len() < load.len() { "…\"" } else { "\"" });
     text
 }
