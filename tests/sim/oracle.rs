@@ -281,8 +281,8 @@ impl Case<'_> {
         self.record.began.is_none()
     }
 
-    /// The worker was full, and the client had owed it a request for so long that it was let go just
-    /// when it made one.
+    /// The worker was full, and the client had owed it a request for so long that it was let go
+    /// just when it made one.
     fn was_let_go(&self) -> bool {
         let Some(began) = self.record.began else { return false };
         let idle_ms = began.since_ms(self.idle_since);
